@@ -1,0 +1,189 @@
+"""Every error that Faena raises on purpose.
+
+    FaenaError
+    ├── Rejected                  the request is wrong: change it
+    │   ├── InvalidArguments      the arguments do not fit the task's signature
+    │   ├── InvalidOptions        a job or task option makes no sense
+    │   ├── UnknownTask           no task of that name is registered
+    │   └── InvalidSettings       the configuration has faults, all named together
+    ├── NotFound                  no such job (never there, or pruned after its TTL)
+    ├── Conflict                  it is right, but not now
+    │   ├── KeyConflict           the key is held by a live job with other arguments
+    │   └── IllegalStep           the job's status does not allow this step
+    ├── Unavailable               try again later
+    │   ├── StoreDown             the store does not answer
+    │   ├── StoreFull             the store has no room; nothing was accepted
+    │   ├── EngineDown            the engine does not answer; the job is stored and will be delivered
+    │   └── QueueDisabled         QUEUE_ENABLED=0
+    ├── Stale                     another attempt holds the job now: this one may not write any more
+    └── JobNotDone                what `wait` and `result` raise
+        ├── JobFailed             it ended failed; carries the stored failure
+        ├── JobCancelled          it was cancelled
+        └── WaitTimeout           it did not end in time (it goes on)
+
+What a running task may raise to steer its job: `Retry`, `Snooze`. `Cancelled` is raised *into* it at the
+next report after a cancellation; like asyncio's own it is a BaseException, so that an ``except Exception``
+does not swallow it. `SoftTimeout` is raised into it when its time is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faena.job import Failure, Status, Step
+
+
+class FaenaError(Exception):
+    """The root of all errors that Faena raises on purpose."""
+
+
+class Rejected(FaenaError):
+    """The request is wrong: change it."""
+
+
+class InvalidArguments(Rejected):
+    """The arguments do not fit the task's signature."""
+
+    def __init__(self, task: str, faults: Sequence[dict[str, object]]) -> None:
+        self.task = task
+        self.faults = list(faults)
+        told = "; ".join(f"{fault['where']}: {fault['message']}" for fault in self.faults)
+        super().__init__(f"the arguments do not fit task {task!r}: {told}")
+
+
+class InvalidOptions(Rejected):
+    """A job or task option makes no sense."""
+
+
+class UnknownTask(Rejected):
+    """No task of that name is registered."""
+
+    def __init__(self, task: str, known: Sequence[str] = ()) -> None:
+        self.task = task
+        self.known = sorted(known)
+        listed = ", ".join(self.known) or "none"
+        super().__init__(f"no task is named {task!r}; registered: {listed}")
+
+
+class InvalidSettings(Rejected):
+    """The configuration has faults, all named together."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("the settings have faults:\n" + "\n".join(f"  - {fault}" for fault in self.faults))
+
+
+class NotFound(FaenaError):
+    """There is no such job: it was never there, or it was pruned after its TTL."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"no job has the id {job_id!r}; it was never there, or its time to be kept is over")
+
+
+class Conflict(FaenaError):
+    """The request is right, but not now."""
+
+
+class KeyConflict(Conflict):
+    """The idempotency key is held by a live job with other arguments."""
+
+    def __init__(self, key: str, job_id: str) -> None:
+        self.key = key
+        self.job_id = job_id
+        super().__init__(f"the key {key!r} is held by the live job {job_id} with other arguments")
+
+
+class IllegalStep(Conflict):
+    """The job's status does not allow this step."""
+
+    def __init__(self, *, status: Status | None, step: Step) -> None:
+        self.status = status
+        self.step = step
+        super().__init__(f"a job that is {status or 'not stored'} cannot {step}")
+
+
+class Unavailable(FaenaError):
+    """Something that Faena needs does not answer: try again later."""
+
+
+class StoreDown(Unavailable):
+    """The store does not answer."""
+
+
+class StoreFull(Unavailable):
+    """The store has no room: nothing of the call was accepted."""
+
+
+class EngineDown(Unavailable):
+    """The engine does not answer; stored jobs are delivered when it does again."""
+
+
+class QueueDisabled(Unavailable):
+    """The queue is switched off (QUEUE_ENABLED=0)."""
+
+
+class Stale(FaenaError):
+    """Another attempt holds the job now: this one may not write any more."""
+
+
+class JobNotDone(FaenaError):
+    """The job has no result to give."""
+
+    def __init__(self, job_id: str, told: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"job {job_id} {told}")
+
+
+class JobFailed(JobNotDone):
+    """The job ended failed."""
+
+    def __init__(self, job_id: str, failure: Failure | None) -> None:
+        self.failure = failure
+        told = f"{failure.type}: {failure.message}" if failure else "no reason was stored"
+        super().__init__(job_id, f"failed: {told}")
+
+
+class JobCancelled(JobNotDone):
+    """The job was cancelled."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "was cancelled")
+
+
+class WaitTimeout(JobNotDone, TimeoutError):
+    """The job did not end in time; it goes on."""
+
+    def __init__(self, job_id: str, timeout: float) -> None:
+        super().__init__(job_id, f"did not end within {timeout:g} s; it goes on")
+
+
+class Retry(FaenaError):
+    """Raise it in a task: this attempt failed, try again after ``after`` (seconds or a timedelta; None: the backoff)."""
+
+    def __init__(self, message: str = "", *, after: float | timedelta | None = None) -> None:
+        self.after = after
+        super().__init__(message)
+
+
+class Snooze(FaenaError):
+    """Raise it in a task: run again after ``after``; the attempt is not spent."""
+
+    def __init__(self, after: float | timedelta, message: str = "") -> None:
+        self.after = after
+        super().__init__(message)
+
+
+class SoftTimeout(FaenaError, TimeoutError):
+    """The attempt's time is up; there is a short while left to clean up."""
+
+
+class Cancelled(BaseException):
+    """The job was cancelled while it ran: clean up and let it pass."""
+
+
+class FaenaWarning(UserWarning):
+    """Something works, but not as one might hope; the message says how."""

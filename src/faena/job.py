@@ -1,0 +1,201 @@
+"""Jobs, their statuses, and the one table that knows which step is legal.
+
+Every record here is frozen and crosses every border of Faena unchanged: a store returns these very
+objects, whatever it is built on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from faena.errors import IllegalStep
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What every record is: immutable, built by keywords, compared by value."""
+
+
+class Status(enum.StrEnum):
+    """Where a job stands."""
+
+    SCHEDULED = "scheduled"
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """True when nothing can happen to the job any more."""
+        return self in FINAL
+
+
+WAITING: Final = frozenset({Status.SCHEDULED, Status.PENDING})
+LIVE: Final = WAITING | {Status.PROCESSING}
+FINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+class Step(enum.StrEnum):
+    """What can happen to a job. The values are the words of the docs and of the logs."""
+
+    ENQUEUE = "enqueue"  # created, ready to run
+    SCHEDULE = "schedule"  # created, for later
+    PROMOTE = "promote"  # its time has come
+    CLAIM = "claim"  # taken with a lease: attempt + 1, token + 1
+    COMPLETE = "complete"  # returned
+    FAIL = "fail"  # failed for good
+    RETRY = "retry"  # failed; again after a delay
+    SNOOZE = "snooze"  # asked to run later; the attempt is given back
+    RELEASE = "release"  # handed back by a stopping worker; the attempt is given back
+    RESCUE = "rescue"  # its lease expired: crashes + 1; the attempt is given back
+    CRASH = "crash"  # its lease expired once too often
+    CANCEL = "cancel"  # called off
+
+
+class Transition(Record, frozen=True):
+    """From which statuses a step may start (None: there is no job yet), and where it ends."""
+
+    sources: frozenset[Status | None]
+    target: Status
+
+
+def _from(*sources: Status | None, to: Status) -> Transition:
+    return Transition(sources=frozenset(sources), target=to)
+
+
+TRANSITIONS: Final[Mapping[Step, Transition]] = {
+    Step.ENQUEUE: _from(None, to=Status.PENDING),
+    Step.SCHEDULE: _from(None, to=Status.SCHEDULED),
+    Step.PROMOTE: _from(Status.SCHEDULED, to=Status.PENDING),
+    Step.CLAIM: _from(Status.PENDING, to=Status.PROCESSING),
+    Step.COMPLETE: _from(Status.PROCESSING, to=Status.COMPLETED),
+    Step.FAIL: _from(Status.PROCESSING, to=Status.FAILED),
+    Step.RETRY: _from(Status.PROCESSING, to=Status.SCHEDULED),
+    Step.SNOOZE: _from(Status.PROCESSING, to=Status.SCHEDULED),
+    Step.RELEASE: _from(Status.PROCESSING, to=Status.PENDING),
+    Step.RESCUE: _from(Status.PROCESSING, to=Status.PENDING),
+    Step.CRASH: _from(Status.PROCESSING, to=Status.FAILED),
+    Step.CANCEL: _from(Status.SCHEDULED, Status.PENDING, Status.PROCESSING, to=Status.CANCELLED),
+}
+"""The only place that knows which step is legal."""
+
+
+def advance(status: Status | None, step: Step) -> Status:
+    """Return the status that ``step`` leads to from ``status``; raise `IllegalStep` when it may not be taken."""
+    transition = TRANSITIONS[step]
+    if status not in transition.sources:
+        raise IllegalStep(status=status, step=step)
+    return transition.target
+
+
+def diagram() -> str:
+    """Return the transition table as a Mermaid state diagram (the docs embed this very text)."""
+    lines = ["stateDiagram-v2"]
+    for step, transition in TRANSITIONS.items():
+        for source in sorted(transition.sources, key=lambda status: status or ""):
+            lines.append(f"    {source or '[*]'} --> {transition.target}: {step}")
+    lines += [f"    {status} --> [*]" for status in Status if status.final]
+    return "\n".join(lines)
+
+
+class Failure(Record, frozen=True):
+    """Why an attempt did not succeed, in a form that can be stored and shown."""
+
+    type: str
+    """The exception's class name, or one of Faena's words: ``Timeout``, ``Crashed``, ``OutOfMemory``…"""
+    message: str
+    traceback: str | None = None
+
+
+class NewJob(Record, frozen=True):
+    """A request to run a task, as handed to `Store.insert`."""
+
+    id: str
+    """A UUIDv7, made by the caller, so that a repeated insert is recognised (rule 9)."""
+    task: str
+    args: bytes = b"{}"
+    """The arguments as a JSON object, already validated."""
+    queue: str = "default"
+    priority: int = 0
+    """Higher goes first within a queue."""
+    delay: float = 0.0
+    """Seconds from the store's now until the job is due."""
+    due_at: float | None = None
+    """An absolute due time (seconds since the epoch); wins over ``delay``."""
+    max_attempts: int = 1
+    timeout: float | None = None
+    """Seconds for one attempt; None: the task's own."""
+    key: str | None = None
+    """The idempotency key, unique among the live jobs of a task."""
+    user: str | None = None
+    topic: str | None = None
+    """The channel on which the job's events are told besides its own."""
+    origin: str | None = None
+    """The id of the job that this one runs again."""
+
+
+class Job(Record, frozen=True):
+    """One stored request to run a task, as it stands now. Times are seconds since the epoch, in the store's clock."""
+
+    id: str
+    task: str
+    args: bytes
+    queue: str
+    priority: int
+    status: Status
+    attempt: int
+    """The number of the current or last attempt; attempts given back do not count."""
+    max_attempts: int
+    crashes: int
+    token: int
+    """Grows with each claim; whoever holds the newest may write."""
+    seq: int
+    """The number of the job's last event."""
+    created_at: float
+    due_at: float
+    progress: float = 0.0
+    message: str | None = None
+    cancel_requested: bool = False
+    timeout: float | None = None
+    key: str | None = None
+    user: str | None = None
+    topic: str | None = None
+    origin: str | None = None
+    worker: str | None = None
+    lease_until: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    """When a final job may be pruned."""
+    result: bytes | None = None
+    """What the function returned, as JSON."""
+    error: Failure | None = None
+    """Of the last attempt that did not succeed; kept on a job that waits for its retry."""
+    checkpoint: bytes | None = None
+    """What `Context.save` stored last, as JSON."""
+
+
+class Outcome(Record, frozen=True):
+    """How an attempt ended, as handed to `Store.finish`."""
+
+    job_id: str
+    token: int
+    step: Step
+    """COMPLETE, FAIL, RETRY, SNOOZE, RELEASE or CANCEL."""
+    result: bytes | None = None
+    error: Failure | None = None
+    delay: float = 0.0
+    """Seconds until the job is due again (RETRY, SNOOZE)."""
+    message: str | None = None
+    ttl: float | None = None
+    """Seconds to keep the finished job; None: the store's default for its status."""
+
+
+OUTCOMES: Final = frozenset({Step.COMPLETE, Step.FAIL, Step.RETRY, Step.SNOOZE, Step.RELEASE, Step.CANCEL})
+GIVES_BACK: Final = frozenset({Step.SNOOZE, Step.RELEASE, Step.RESCUE})
+"""Steps that do not spend the attempt."""

@@ -1,0 +1,1 @@
+"""The two borders of Faena: what a store must do and what an engine must do."""

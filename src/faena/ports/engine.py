@@ -1,0 +1,92 @@
+"""The engine: it only delivers job ids.
+
+A doorbell that may lose, repeat or reorder rings: the store makes it correct. An engine is handed ``run_job``
+and never learns what a job is. Its own retries, results and delays stay switched off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from faena.job import Record
+
+RunJob = Callable[[str], None]
+"""Run the job of that id to the end of one attempt. Blocks, may be called from any thread, never raises; an id
+that is unknown, finished or held elsewhere is a no-op."""
+
+
+class Delivery(Record, frozen=True):
+    """A job to hand to an engine: its id, and what a transport may use to order and to show it."""
+
+    job_id: str
+    task: str
+    queue: str
+    priority: int = 0
+
+
+class Capabilities(Record, frozen=True):
+    """What an engine can and can't do; the docs' table and the conformance suite read this, never the type."""
+
+    delivers: bool
+    """False: the worker claims straight from the store, and there is nothing to deliver to."""
+    queue_order: bool
+    """Queues are served strictly in the order given."""
+    priority: bool
+    """Within a queue, a higher priority goes first."""
+    separate_processes: bool
+    """Producer and worker may be different processes."""
+
+
+class ServeOptions(Record, frozen=True):
+    """How a worker process wants to be served."""
+
+    queues: tuple[str, ...]
+    """In order of precedence."""
+    threads: int
+    """How many calls of ``run_job`` may be under way at once."""
+    grace: float = 30.0
+    """Seconds that `Serving.stop` waits for calls under way."""
+
+
+class Serving(Protocol):
+    """An engine at work inside this process."""
+
+    def run(self) -> None:
+        """Serve until stopped; blocks its thread. Raises `EngineDown` when the engine went away: start again."""
+        ...
+
+    def stop(self) -> None:
+        """Take nothing new, let the calls under way end within the grace time, make `run` return. Any thread."""
+        ...
+
+
+class Engine(Protocol):
+    """A transport for job ids."""
+
+    name: str
+    capabilities: Capabilities
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        """Send job ids. Synchronous, thread-safe; raises `EngineDown` within 2 s when it can't."""
+        ...
+
+    def serve(self, run_job: RunJob, options: ServeOptions) -> Serving:
+        """Prepare to consume queues in this process, calling ``run_job`` for each id."""
+        ...
+
+    def depth(self, queue: str) -> int:
+        """Return how many messages wait in a queue. Raises `EngineDown`."""
+        ...
+
+    def purge(self, queues: Sequence[str]) -> int:
+        """Drop the waiting messages of queues; returns how many. (The jobs themselves are the store's.)"""
+        ...
+
+    def ping(self) -> None:
+        """Return if the engine answers, else raise `EngineDown`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection. Safe to repeat."""
+        ...
