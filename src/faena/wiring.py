@@ -1,0 +1,192 @@
+"""The composition root: from settings to a store, an engine and an application. Nothing else chooses.
+
+`select` decides once, at start, and says why; the banner, ``/health`` and ``faena doctor`` show what it said.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from faena.errors import InvalidSettings
+from faena.job import Record
+
+if TYPE_CHECKING:
+    from faena.app import Faena
+    from faena.ports.engine import Engine
+    from faena.ports.store import Store
+    from faena.settings import Settings
+
+SHIPPED = "faena.shipped:app"
+"""The application that runs when none is named."""
+DATABASE = "faena.db"
+STORES = ("sqlite", "memory")
+ENGINES = ("direct", "huey")
+REDIS_ANSWERS_WITHIN = 1.0
+
+
+class Selection(Record, frozen=True):
+    """Which store and engine this process uses, and why."""
+
+    store: str
+    engine: str
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+
+def select(settings: Settings) -> Selection:
+    """Decide on store and engine. Raises `InvalidSettings` for a choice that can't be had, all faults together."""
+    faults = [*_not_in_this_release(settings), *_missing_extra(settings)]
+    if faults:
+        raise InvalidSettings(faults)
+    warnings: list[str] = []
+    why_embedded = _why_embedded(settings, warnings)
+    store = "sqlite" if settings.store == "auto" else settings.store
+    engine = _embedded_engine(warnings) if settings.engine == "auto" else settings.engine
+    if store == "memory":
+        warnings.append(
+            "The memory store forgets every job when this process ends, and no other process sees it."
+        )
+    if store == "sqlite" or engine == "huey":
+        warnings += [str(note) for note in settings.directories.notes]
+    named = [
+        name
+        for name, value in (("FAENA_STORE", settings.store), ("FAENA_ENGINE", settings.engine))
+        if value != "auto"
+    ]
+    reason = f"{' and '.join(named)} named it" if named else why_embedded
+    return Selection(store=store, engine=engine, reason=reason, warnings=tuple(warnings))
+
+
+def make_store(settings: Settings, selection: Selection | None = None) -> Store:
+    """Return the selected store, not yet opened."""
+    from faena.ports.store import StoreOptions
+
+    options = StoreOptions(
+        result_ttl=settings.result_ttl, failure_ttl=settings.failure_ttl, max_crashes=settings.max_crashes
+    )
+    if (selection or select(settings)).store == "memory":
+        from faena.stores.memory import MemoryStore
+
+        return MemoryStore(options=options)
+    from faena.stores.sqlite.store import SQLiteStore
+
+    return SQLiteStore(settings.data_dir / DATABASE, options=options)
+
+
+def make_engine(settings: Settings, selection: Selection | None = None) -> Engine:
+    """Return the selected engine."""
+    if (selection or select(settings)).engine == "huey":
+        from faena.engines.huey import HueyEngine
+
+        return HueyEngine(settings.queue_dir)
+    from faena.engines.direct import DirectEngine
+
+    return DirectEngine()
+
+
+def load_app(reference: str | None = None) -> Faena:
+    """Import the `Faena` that ``package.module:app`` names (None: the shipped packs), looking in the current
+    directory too. Raises `InvalidSettings` when it can't; an error inside the module passes as it is."""
+    from faena.app import Faena
+
+    module_name, _, attribute = (reference or SHIPPED).partition(":")
+    if not module_name or not attribute:
+        raise InvalidSettings([f"{reference!r} names no application: write package.module:app"])
+    found = getattr(_import(module_name, reference), attribute, None)
+    if found is None:
+        raise InvalidSettings(
+            [f"the module {module_name} has no {attribute!r}: write module:name_of_your_Faena"]
+        )
+    if not isinstance(found, Faena):
+        raise InvalidSettings([f"{reference} is of type {type(found).__name__}; it must be a faena.Faena"])
+    return found
+
+
+def _import(name: str, reference: str | None) -> object:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise
+        told = f"the application {reference} can't be loaded: there is no module {error.name!r}"
+        raise InvalidSettings([f"{told} (looked in {here} and in the installed packages)"]) from None
+
+
+def _not_in_this_release(settings: Settings) -> list[str]:
+    faults = []
+    if settings.store not in ("auto", *STORES):
+        faults.append(f"FAENA_STORE={settings.store} is not in this release: use {' or '.join(STORES)}")
+    if settings.engine not in ("auto", *ENGINES):
+        faults.append(f"FAENA_ENGINE={settings.engine} is not in this release: use {' or '.join(ENGINES)}")
+    return faults
+
+
+def _missing_extra(settings: Settings) -> list[str]:
+    if settings.engine == "huey" and not _installed("huey"):
+        return ["FAENA_ENGINE=huey needs Huey: pip install 'faena[huey]'"]
+    return []
+
+
+def _embedded_engine(warnings: list[str]) -> str:
+    if _installed("huey"):
+        return "huey"
+    warnings.append(
+        "Huey is not installed (pip install 'faena[huey]'): workers take jobs straight from the store."
+    )
+    return "direct"
+
+
+def _why_embedded(settings: Settings, warnings: list[str]) -> str:
+    """Say why the embedded default is used, and warn when Redis was asked for."""
+    if settings.redis_url is None:
+        return "REDIS_URL is not set"
+    fault = _redis_fault(settings.redis_url)
+    if fault is None:
+        warnings.append(
+            "Redis answers, but this release cannot use it yet (the Redis store and Dramatiq come with the next one): "
+            "the embedded store is used."
+        )
+        return "this release cannot use Redis yet"
+    warnings.append(f"Failed to connect to Redis for Dramatiq: {fault}")
+    return "Redis does not answer"
+
+
+def _redis_fault(url: str) -> str | None:
+    """Return None when something that speaks Redis answers there, else why not."""
+    try:
+        with _connect(url) as connection:
+            connection.sendall(b"PING\r\n")
+            answer = connection.recv(64)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None if answer[:1] in (b"+", b"-") else "what answers there does not speak Redis"
+
+
+def _connect(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(REDIS_ANSWERS_WITHIN)
+        connection.connect(parts.path)
+        return connection
+    plain = socket.create_connection(
+        (parts.hostname or "localhost", parts.port or 6379), REDIS_ANSWERS_WITHIN
+    )
+    if parts.scheme != "rediss":
+        return plain
+    import ssl
+
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
+
+
+def _installed(module: str) -> bool:
+    return find_spec(module) is not None
