@@ -57,7 +57,7 @@ class Unusable(Exception):
 
 def candidates() -> tuple[Candidate, ...]:
     """Return seed 004's directories in their order."""
-    temporary = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
+    temporary = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())  # noqa: S108
     listed = [Candidate(path=Path("/var/lib/coati/queue"))]
     home = Path(os.path.expanduser("~"))
     if home.is_absolute() and home != Path("/"):
@@ -84,7 +84,7 @@ def choose_queue_directory(order: Sequence[Candidate] | None = None) -> QueueDir
 
 
 def prepare_named_directory(path: Path, *, name: str) -> Path:
-    """Make (0700) and probe the directory that the setting ``name`` names; raises `InvalidSettings` if it is unusable."""
+    """Make (0700) and probe the directory that the setting ``name`` names. Raises `InvalidSettings`."""
     try:
         _prepare(Candidate(path=path))
     except Unusable as error:
