@@ -105,7 +105,10 @@ def _prepare(candidate: Candidate) -> None:
 
 def _make(path: Path) -> bool:
     """Make the directory for this user alone; False when something of that name is there already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise Unusable(f"{path.parent} is not a directory") from None
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:

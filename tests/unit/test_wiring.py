@@ -1,0 +1,170 @@
+"""The composition root: what is chosen, and what is said about it."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from faena import Faena, wiring
+from faena.errors import InvalidSettings
+from faena.settings import Settings
+from faena.wiring import load_app, make_engine, make_store, select
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def module_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A current directory whose modules are forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("wired_"):
+            del sys.modules[name]
+
+
+@contextmanager
+def server_that_answers(answer: bytes) -> Iterator[str]:
+    """A server on loopback that answers one connection with these bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(64)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
+        thread.join()
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def test_without_redis_the_embedded_default_is_chosen_and_says_why(data_dir: Path) -> None:
+    chosen = select(Settings(data_dir=data_dir))
+    assert (chosen.store, chosen.engine, chosen.reason) == ("sqlite", "huey", "REDIS_URL is not set")
+    assert chosen.warnings == ()
+
+
+def test_a_redis_that_does_not_answer_is_told_in_the_words_of_seed_004(data_dir: Path) -> None:
+    url = f"redis://127.0.0.1:{closed_port()}/0"
+    chosen = select(Settings(data_dir=data_dir, redis_url=url))
+    assert (chosen.store, chosen.engine) == ("sqlite", "huey")
+    assert chosen.reason == "Redis does not answer"
+    (warning,) = chosen.warnings
+    assert warning.startswith("Failed to connect to Redis for Dramatiq: [Errno ")
+    assert "Connection refused" in warning
+
+
+def test_a_redis_that_answers_is_not_used_yet_and_that_is_said(data_dir: Path) -> None:
+    with server_that_answers(b"+PONG\r\n") as url:
+        chosen = select(Settings(data_dir=data_dir, redis_url=url))
+    assert (chosen.store, chosen.engine) == ("sqlite", "huey")
+    assert "this release cannot use it yet" in chosen.warnings[0]
+
+
+def test_what_answers_but_is_not_redis_is_told(data_dir: Path) -> None:
+    with server_that_answers(b"HTTP/1.1 400 Bad Request\r\n") as url:
+        chosen = select(Settings(data_dir=data_dir, redis_url=url))
+    assert "does not speak Redis" in chosen.warnings[0]
+
+
+def test_a_redis_address_with_an_impossible_port_is_told(data_dir: Path) -> None:
+    chosen = select(Settings(data_dir=data_dir, redis_url="redis://localhost:99999/0"))
+    assert chosen.warnings[0].startswith("Failed to connect to Redis for Dramatiq: ")
+
+
+def test_what_is_named_is_taken(data_dir: Path) -> None:
+    chosen = select(Settings(data_dir=data_dir, engine="direct"))
+    assert (chosen.store, chosen.engine) == ("sqlite", "direct")
+    assert chosen.reason == "FAENA_ENGINE named it"
+
+
+def test_what_this_release_can_not_do_is_refused_all_at_once(data_dir: Path) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        select(Settings(data_dir=data_dir, store="redis", engine="celery"))
+    assert caught.value.faults == [
+        "FAENA_STORE=redis is not in this release: use sqlite or memory",
+        "FAENA_ENGINE=celery is not in this release: use direct or huey",
+    ]
+
+
+def test_a_missing_huey_is_refused_when_named_and_replaced_when_not(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "_installed", lambda module: False)
+    with pytest.raises(InvalidSettings, match=r"pip install 'faena\[huey\]'"):
+        select(Settings(data_dir=data_dir, engine="huey"))
+    chosen = select(Settings(data_dir=data_dir))
+    assert chosen.engine == "direct"
+    assert "Huey is not installed" in chosen.warnings[0]
+
+
+def test_the_memory_store_is_warned_about(data_dir: Path) -> None:
+    chosen = select(Settings(data_dir=data_dir, store="memory", engine="direct"))
+    assert "forgets every job" in chosen.warnings[0]
+
+
+async def test_the_selected_store_and_engine_are_made(data_dir: Path) -> None:
+    settings = Settings(data_dir=data_dir)
+    store, engine = make_store(settings), make_engine(settings)
+    assert (store.name, engine.name) == ("sqlite", "huey")
+    await store.open()
+    await store.close()
+    engine.close()
+    assert (data_dir / "faena.db").is_file()
+
+
+def test_the_store_gets_the_times_of_the_settings(data_dir: Path) -> None:
+    settings = Settings(data_dir=data_dir, store="memory", engine="direct")
+    assert make_store(settings).name == "memory"
+    assert make_engine(settings).name == "direct"
+
+
+def test_an_application_is_loaded_by_name_from_the_current_directory(module_path: Path) -> None:
+    (module_path / "wired_app.py").write_text("from faena import Faena\nmine = Faena(name='mine')\n")
+    assert load_app("wired_app:mine").name == "mine"
+
+
+def test_the_shipped_packs_run_when_none_is_named() -> None:
+    app = load_app()
+    assert isinstance(app, Faena)
+    assert "generate_thumbnail" in app.tasks
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("wired_nowhere:app", "there is no module 'wired_nowhere'"),
+        ("wired_empty:app", "has no 'app'"),
+        ("wired_wrong:app", "it must be a faena.Faena"),
+        ("wired_empty", "write package.module:app"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_told_clearly(module_path: Path, reference: str, told: str) -> None:
+    (module_path / "wired_empty.py").write_text("")
+    (module_path / "wired_wrong.py").write_text("app = 1\n")
+    with pytest.raises(InvalidSettings, match=told):
+        load_app(reference)
+
+
+def test_a_fault_inside_the_module_is_not_hidden(module_path: Path) -> None:
+    (module_path / "wired_broken.py").write_text("import a_module_that_is_not_there\n")
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
+        load_app("wired_broken:app")
