@@ -1,0 +1,204 @@
+"""What one transaction changes: each change of a job with its event, then once the counts and the event log."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import apsw
+import msgspec
+
+from faena.events import Event, EventType, NewEvent
+from faena.job import Failure, Job, Record, Status, Step, advance
+from faena.stores.sqlite.rows import CODES, STATUSES, Head, encode
+
+RUN: Final = 64
+"""Events that are kept in the job's row; when there are more they move to `history` together."""
+
+
+class _Told(Record, frozen=True, omit_defaults=True):
+    """`faena.events.Told` with its event already encoded."""
+
+    task_id: str
+    task: str
+    queue: str
+    event: msgspec.Raw
+    topic: str | None = None
+    user: str | None = None
+
+
+_SAVE: Final = """
+    UPDATE jobs SET status = ?, attempt = ?, crashes = ?, token = ?, seq = ?, progress = ?, cancel_requested = ?,
+        reported = ?, last_step = ?, kept_from = ?, due_at = ?, lease_until = ?, started_at = ?, finished_at = ?,
+        expires_at = ?, delivered_at = ?, worker = ?, message = ?, error = ?, checkpoint = ?, result = ?,
+        events = CASE WHEN events = '' THEN ? ELSE events || ? END
+    WHERE n = ?"""
+_COUNT: Final = """
+    INSERT INTO counts VALUES (?, ?, ?, ?)
+    ON CONFLICT (queue, task, status) DO UPDATE SET count = count + excluded.count"""
+
+
+class Ledger:
+    """The changes of one call. A call that fails is rolled back and its ledger thrown away."""
+
+    def __init__(self, connection: apsw.Connection, *, now: float, max_events: int) -> None:
+        self.connection = connection
+        self.now = now
+        self.rings_work = False
+        """True when a job became pending."""
+        self._max_events = max_events
+        self._deltas: dict[tuple[str, str, int], int] = {}
+        self._told: list[bytes] = []
+
+    @property
+    def told(self) -> bool:
+        """True when there are events to publish."""
+        return bool(self._told)
+
+    def absorb(self, other: Ledger) -> None:
+        """Take over the changes of a call that succeeded within the same transaction."""
+        self.rings_work |= other.rings_work
+        self._told += other._told
+        for place, delta in other._deltas.items():
+            self._deltas[place] = self._deltas.get(place, 0) + delta
+
+    def count(self, queue: str, task: str, status: int, delta: int) -> None:
+        """Note that ``delta`` more jobs of a queue and a task have a status."""
+        place = (queue, task, status)
+        self._deltas[place] = self._deltas.get(place, 0) + delta
+
+    def tell(self, head: Head | Job, event: Event) -> bytes:
+        """Publish an event of a job; returns it encoded."""
+        body = encode(event)
+        self._told.append(
+            encode(
+                _Told(
+                    task_id=head.id,
+                    task=head.task,
+                    queue=head.queue,
+                    event=msgspec.Raw(body),
+                    topic=head.topic,
+                    user=head.user,
+                )
+            )
+        )
+        return body
+
+    def event(
+        self,
+        head: Head,
+        type_: EventType,
+        *,
+        name: str | None = None,
+        message: str | None = None,
+        data: object = None,
+    ) -> bytes:
+        """Number, publish and return the next event of a job."""
+        head.seq += 1
+        return self.tell(
+            head,
+            Event(
+                seq=head.seq,
+                type=type_,
+                status=STATUSES[head.status],
+                at=self.now,
+                progress=head.progress,
+                attempt=head.attempt,
+                event=name,
+                message=message,
+                data=data,
+            ),
+        )
+
+    def move(
+        self, head: Head, step: Step, *, message: str | None = None, attempt: int | None = None
+    ) -> bytes:
+        """Take a step: status, counts and its event (told with ``attempt`` if that is given back by the step)."""
+        before = head.status
+        head.status = CODES[advance(STATUSES[before], step)]
+        self.count(head.queue, head.task, before, -1)
+        self.count(head.queue, head.task, head.status, +1)
+        if STATUSES[head.status] is Status.PENDING:
+            self.rings_work = True
+            head.delivered_at = self.now
+        given_back, head.attempt = head.attempt, head.attempt if attempt is None else attempt
+        event = self.event(head, EventType.STATUS, message=message)
+        head.attempt = given_back
+        return event
+
+    def end(self, head: Head, *, ttl: float) -> None:
+        """Mark a job as ended now, to be kept for ``ttl`` seconds."""
+        head.finished_at = self.now
+        head.expires_at = self.now + ttl
+        head.cancel_requested = 0
+        self.free(head)
+
+    @staticmethod
+    def free(head: Head) -> None:
+        """Let go of the lease. The token stays: the next claim makes it grow."""
+        head.lease_until = None
+        head.worker = None
+
+    def told_by_task(self, head: Head, new: NewEvent) -> bytes:
+        """Record an event that the running task asked for."""
+        return self.event(head, new.type, name=new.event, message=new.message, data=new.data)
+
+    def save(self, head: Head, events: list[bytes]) -> None:
+        """Write a changed job with its new events."""
+        if head.seq - head.kept_from >= RUN:
+            self._shelve(head, len(events))
+        body = b",".join(events).decode()
+        self.connection.execute(
+            _SAVE,
+            (
+                head.status,
+                head.attempt,
+                head.crashes,
+                head.token,
+                head.seq,
+                head.progress,
+                head.cancel_requested,
+                head.reported,
+                head.last_step,
+                head.kept_from,
+                head.due_at,
+                head.lease_until,
+                head.started_at,
+                head.finished_at,
+                head.expires_at,
+                head.delivered_at,
+                head.worker,
+                head.message,
+                head.error,
+                head.checkpoint,
+                head.result,
+                body,
+                f",{body}" if body else "",
+                head.n,
+            ),
+        )
+
+    def _shelve(self, head: Head, fresh: int) -> None:
+        """Move the events in the row to `history`, and drop what is older than the store promises to keep."""
+        last = head.seq - fresh
+        execute = self.connection.execute
+        execute(
+            "INSERT INTO history SELECT n, ?, events FROM jobs WHERE n = ? AND events <> ''", (last, head.n)
+        )
+        execute("UPDATE jobs SET events = '' WHERE n = ?", (head.n,))
+        execute("DELETE FROM history WHERE job = ? AND last <= ?", (head.n, head.seq - self._max_events))
+        head.kept_from = last + 1
+
+    def flush(self) -> None:
+        """Write the counts and the event log: the last thing in a transaction."""
+        changed = [(*place, delta) for place, delta in self._deltas.items() if delta]
+        if changed:
+            self.connection.executemany(_COUNT, changed)
+        if self._told:
+            self.connection.execute(
+                "INSERT INTO feed (at, told) VALUES (?, ?)", (self.now, b",".join(self._told))
+            )
+
+
+def failure_text(failure: Failure | None) -> str | None:
+    """Return a failure as an event's message."""
+    return None if failure is None else f"{failure.type}: {failure.message}"
