@@ -1,0 +1,76 @@
+"""Background jobs for Python web applications: live progress, never lost."""
+
+from faena.app import Faena
+from faena.context import Context
+from faena.errors import (
+    Cancelled,
+    Conflict,
+    EngineDown,
+    FaenaError,
+    FaenaWarning,
+    IllegalStep,
+    InvalidArguments,
+    InvalidOptions,
+    InvalidResult,
+    InvalidSettings,
+    JobCancelled,
+    JobFailed,
+    JobNotDone,
+    KeyConflict,
+    NotFound,
+    QueueDisabled,
+    Rejected,
+    Retry,
+    Snooze,
+    SoftTimeout,
+    Stale,
+    StoreDown,
+    StoreFull,
+    Unavailable,
+    UnknownTask,
+    WaitTimeout,
+)
+from faena.handle import JobHandle
+from faena.job import Failure, Job, Status
+from faena.options import Limits
+from faena.pack import Pack
+from faena.task import JobRequest, Task
+
+__all__ = [
+    "Cancelled",
+    "Conflict",
+    "Context",
+    "EngineDown",
+    "Faena",
+    "FaenaError",
+    "FaenaWarning",
+    "Failure",
+    "IllegalStep",
+    "InvalidArguments",
+    "InvalidOptions",
+    "InvalidResult",
+    "InvalidSettings",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobHandle",
+    "JobNotDone",
+    "JobRequest",
+    "KeyConflict",
+    "Limits",
+    "NotFound",
+    "Pack",
+    "QueueDisabled",
+    "Rejected",
+    "Retry",
+    "Snooze",
+    "SoftTimeout",
+    "Stale",
+    "Status",
+    "StoreDown",
+    "StoreFull",
+    "Task",
+    "Unavailable",
+    "UnknownTask",
+    "WaitTimeout",
+]

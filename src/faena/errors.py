@@ -4,6 +4,7 @@
     ├── Rejected                  the request is wrong: change it
     │   ├── InvalidArguments      the arguments do not fit the task's signature
     │   ├── InvalidOptions        a job or task option makes no sense
+    │   ├── InvalidResult         what the task returned can't be stored as JSON
     │   ├── UnknownTask           no task of that name is registered
     │   └── InvalidSettings       the configuration has faults, all named together
     ├── NotFound                  no such job (never there, or pruned after its TTL)
@@ -56,6 +57,16 @@ class InvalidArguments(Rejected):
 
 class InvalidOptions(Rejected):
     """A job or task option makes no sense."""
+
+
+class InvalidResult(Rejected):
+    """What the task returned can't be stored as JSON."""
+
+    def __init__(self, task: str, told: str) -> None:
+        self.task = task
+        super().__init__(
+            f"task {task!r} returned what can't be stored as JSON ({told}); return plain values, or a model"
+        )
 
 
 class UnknownTask(Rejected):

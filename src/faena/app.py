@@ -1,0 +1,197 @@
+"""`Faena`: a user's tasks and packs, and the way from plain code to their jobs. An instance, never a global."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from faena.durations import Duration, seconds
+from faena.errors import InvalidOptions
+from faena.handle import JobHandle
+from faena.pack import Pack, Registry
+from faena.task import JobRequest, Submitter
+
+if TYPE_CHECKING:
+    from faena.client import Client
+    from faena.job import Job
+    from faena.portal import Portal, Portals
+    from faena.ports.engine import Engine
+    from faena.ports.store import CancelResult, Inserted, Store
+    from faena.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Wiring(Protocol):
+    """Who makes an app's store and engine: the module `faena.wiring`, or a test's own."""
+
+    def make_store(self, settings: Settings) -> Store:
+        """Return a store, not yet opened."""
+        ...
+
+    def make_engine(self, settings: Settings) -> Engine:
+        """Return an engine."""
+        ...
+
+
+class Faena(Registry):
+    """The registry of tasks and packs. Nothing is opened, and no setting read, before the first job."""
+
+    def __init__(
+        self, name: str = "faena", settings: Settings | None = None, *, wiring: Wiring | None = None
+    ) -> None:
+        super().__init__(name)
+        self._settings = settings
+        self._wiring = wiring
+        self._packs: dict[str, Pack] = {}
+        self._portals: Portals | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read from the environment at the first use unless they were given."""
+        if self._settings is None:
+            from faena.settings import Settings
+
+            self._settings = Settings.load()
+        return self._settings
+
+    @property
+    def packs(self) -> Mapping[str, Pack]:
+        """The included packs by their names."""
+        return MappingProxyType(self._packs)
+
+    def include(self, pack: Pack) -> None:
+        """Add a pack's tasks, bound to this app; raises `InvalidOptions` when one of their names is taken."""
+        if pack.name in self._packs:
+            raise InvalidOptions(f"{self.name!r} includes the pack {pack.name!r} already")
+        taken = sorted(set(pack.tasks) & set(self._tasks))
+        if taken:
+            raise InvalidOptions(
+                f"the pack {pack.name!r} brings tasks whose names are taken: {', '.join(taken)}"
+            )
+        for task in pack.tasks.values():
+            self._add(task.bound_to(self))
+        self._packs[pack.name] = pack
+
+    def submit(self, requests: Sequence[JobRequest]) -> list[JobHandle]:
+        """Store jobs and hand them to the engine; blocks. `Task.enqueue` and `Task.enqueue_many` come here."""
+        return self._handles(self._portal().call(lambda client: _submit(client, requests)))
+
+    async def asubmit(self, requests: Sequence[JobRequest]) -> list[JobHandle]:
+        """Store jobs and hand them to the engine, from any event loop."""
+        return self._handles(await self._portal().acall(lambda client: _submit(client, requests)))
+
+    def get(self, job_id: str) -> JobHandle:
+        """Return a job; raises `NotFound`."""
+        return JobHandle(self.look(job_id), self)
+
+    async def aget(self, job_id: str) -> JobHandle:
+        """Return a job; raises `NotFound`."""
+        return JobHandle(await self.alook(job_id), self)
+
+    def cancel(self, job_id: str) -> CancelResult:
+        """Cancel a waiting job at once, ask a running one to stop; raises `NotFound`."""
+        return self._portal().call(lambda client: client.cancel(job_id))
+
+    async def acancel(self, job_id: str) -> CancelResult:
+        """Cancel a waiting job at once, ask a running one to stop; raises `NotFound`."""
+        return await self._portal().acall(lambda client: client.cancel(job_id))
+
+    def retry(self, job_id: str) -> JobHandle:
+        """Run a job that has ended once more, as a new job; raises `NotFound`, `Conflict`."""
+        return self._handle(self._portal().call(lambda client: client.retry(job_id)))
+
+    async def aretry(self, job_id: str) -> JobHandle:
+        """Run a job that has ended once more, as a new job; raises `NotFound`, `Conflict`."""
+        return self._handle(await self._portal().acall(lambda client: client.retry(job_id)))
+
+    def wait(self, job_id: str, timeout: Duration | None = None) -> Any:
+        """Block until a job has ended and return its result; raises `WaitTimeout`, `JobFailed`, `JobCancelled`."""
+        return JobHandle(self.ended(job_id, timeout), self).result
+
+    async def await_(self, job_id: str, timeout: Duration | None = None) -> Any:
+        """Wait as `wait` does, without blocking the loop."""
+        return JobHandle(await self.aended(job_id, timeout), self).result
+
+    def look(self, job_id: str) -> Job:
+        """Return a job's record; raises `NotFound`."""
+        return self._portal().call(lambda client: client.get(job_id))
+
+    async def alook(self, job_id: str) -> Job:
+        """Return a job's record; raises `NotFound`."""
+        return await self._portal().acall(lambda client: client.get(job_id))
+
+    def ended(self, job_id: str, timeout: Duration | None = None) -> Job:
+        """Block until a job has ended and return its record; raises `WaitTimeout`, `NotFound`."""
+        limit = None if timeout is None else seconds(timeout)
+        return self._portal().call(lambda client: client.wait(job_id, limit))
+
+    async def aended(self, job_id: str, timeout: Duration | None = None) -> Job:
+        """Return a job's record once it has ended; raises `WaitTimeout`, `NotFound`."""
+        limit = None if timeout is None else seconds(timeout)
+        return await self._portal().acall(lambda client: client.wait(job_id, limit))
+
+    def close(self) -> None:
+        """Let go of the store and the engine. The next call opens them again; at exit this happens by itself."""
+        if self._portals is not None:
+            self._portals.close()
+
+    async def aclose(self) -> None:
+        """Let go of the store and the engine, without blocking the loop."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Client]:
+        """Open a store and an engine for the running loop, and close them at the end."""
+        from faena.client import Client
+
+        settings = self.settings
+        store, engine = self._make(settings)
+        await store.open()
+        client = Client(store, engine, self.tasks, enabled=settings.queue_enabled)
+        try:
+            yield client
+        finally:
+            await client.close()
+            await store.close()
+            engine.close()
+
+    def _make(self, settings: Settings) -> tuple[Store, Engine]:
+        if self._wiring is not None:
+            return self._wiring.make_store(settings), self._wiring.make_engine(settings)
+        from faena import wiring
+
+        selection = wiring.select(settings)
+        for warning in selection.warnings:
+            log.warning(warning)
+        return wiring.make_store(settings, selection), wiring.make_engine(settings, selection)
+
+    def _portal(self) -> Portal:
+        if self._portals is None:
+            from faena.portal import Portals
+
+            self._portals = Portals(self.connect)
+        return self._portals.get()
+
+    def _handles(self, inserted: Sequence[Inserted]) -> list[JobHandle]:
+        return [self._handle(one) for one in inserted]
+
+    def _handle(self, inserted: Inserted) -> JobHandle:
+        return JobHandle(inserted.job, self, duplicate=inserted.duplicate, conflict=inserted.conflict)
+
+    def _submitter(self) -> Submitter:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Faena {self.name}: {len(self.tasks)} tasks>"
+
+
+async def _submit(client: Client, requests: Sequence[JobRequest]) -> list[Inserted]:
+    if len(requests) == 1:
+        return [await client.enqueue(requests[0])]
+    return await client.enqueue_many(requests)
