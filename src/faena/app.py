@@ -152,12 +152,14 @@ class Faena(Registry):
 
         settings = self.settings
         store, engine = self._make(settings)
-        await store.open()
-        client = Client(store, engine, self.tasks, enabled=settings.queue_enabled)
         try:
-            yield client
+            await store.open()
+            client = Client(store, engine, self.tasks, enabled=settings.queue_enabled)
+            try:
+                yield client
+            finally:
+                await client.close()
         finally:
-            await client.close()
             await store.close()
             engine.close()
 

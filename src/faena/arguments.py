@@ -242,25 +242,22 @@ class Arguments:
     @functools.cached_property
     def _stored_defaults(self) -> dict[str, Any]:
         """The defaults that can be stored. Of the others the function's own comes in when it runs."""
-        return {
-            name: default
-            for name, default in self.parameters.defaults.items()
-            if self._storable(name, default)
-        }
+        defaults = self.parameters.defaults
+        if self._storable(defaults):
+            return defaults
+        return {name: default for name, default in defaults.items() if self._storable({name: default})}
 
-    def _storable(self, name: str, default: object) -> bool:
-        annotation = self.parameters.annotations[name]
-        alone = Arguments(
+    def _storable(self, defaults: Mapping[str, object]) -> bool:
+        """Return whether defaults come back from JSON as they are (one may not even be of its parameter's type)."""
+        annotations = {name: self.parameters.annotations[name] for name in defaults}
+        names = tuple(defaults)
+        probe = Arguments(
             Parameters(
-                task=self.parameters.task,
-                names=(name,),
-                positional=(name,),
-                annotations={name: annotation},
-                defaults={},
+                task=self.parameters.task, names=names, positional=names, annotations=annotations, defaults={}
             )
         )
         try:
-            return bool(alone.load(alone.dump({name: default}))[name] == default)
+            return probe.load(probe.dump(defaults)) == defaults
         except InvalidArguments:
             return False
 
@@ -282,7 +279,7 @@ def _typed_dict(parameters: Parameters) -> type[Any]:
     typed_extra = {} if parameters.extra in (None, Any) else {"extra_items": parameters.extra}
     made: type[Any] = make(parameters.task, fields, **typed_extra)
     extra = "forbid" if parameters.extra is None else "allow"
-    made.__pydantic_config__ = {"extra": extra, **_CONFIG}  # type: ignore[attr-defined]
+    made.__pydantic_config__ = {"extra": extra, **_CONFIG}
     return made
 
 

@@ -120,11 +120,15 @@ class Client:
 
     async def wait(self, job_id: str, timeout: float | None = None) -> Job:
         """Return a job once it has ended; raises `NotFound`, `WaitTimeout` after ``timeout`` seconds (it goes on)."""
+        job = await self.get(job_id)
+        if job.status.final:
+            return job
         try:
             async with asyncio.timeout(timeout):
                 return await self._ended(job_id)
         except TimeoutError:
-            assert timeout is not None
+            if timeout is None:
+                raise
             raise WaitTimeout(job_id, timeout) from None
 
     async def purge(self, queue: str) -> int:

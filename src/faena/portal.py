@@ -11,11 +11,12 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
 
 from faena.client import Client
-from faena.errors import FaenaError
+from faena.errors import FaenaError, Unavailable
 
 T = TypeVar("T")
 Connect = Callable[[], AbstractAsyncContextManager[Client]]
@@ -37,6 +38,9 @@ class Portal:
         self._client: Client | None = None
         self._leave: asyncio.Event | None = None
         self._calls: set[asyncio.Task[object]] = set()
+        self._closed = False
+        self._gate = threading.Lock()
+        """Between a call that begins and a close: what has begun is waited for, and nothing begins later."""
         self._thread = threading.Thread(target=self._run, name="faena-portal", daemon=True)
         self._thread.start()
         self._opened.wait()
@@ -50,7 +54,7 @@ class Portal:
             raise FaenaError(
                 "a blocking call from Faena's own loop would wait for itself: use the async one and await it"
             )
-        future = asyncio.run_coroutine_threadsafe(self._do(request), self._loop)
+        future = self._begin(request)
         try:
             return future.result()
         except BaseException:
@@ -59,13 +63,12 @@ class Portal:
 
     async def acall(self, request: Request[T]) -> T:
         """Run ``request(client)`` on the portal's loop, awaited from any loop."""
-        future = asyncio.run_coroutine_threadsafe(self._do(request), self._loop)
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._begin(request))
 
     @property
     def alive(self) -> bool:
         """False when closed, or in a process forked since (where the thread is not)."""
-        return self.pid == os.getpid() and self._thread.is_alive()
+        return self.pid == os.getpid() and self._thread.is_alive() and not self._closed
 
     def close(self) -> None:
         """Let calls under way end, close the client and the store. Safe to repeat; does nothing in a forked child."""
@@ -73,8 +76,16 @@ class Portal:
         if not self.alive or threading.current_thread() is self._thread:
             return
         assert self._leave is not None
-        self._loop.call_soon_threadsafe(self._leave.set)
+        with self._gate:
+            self._closed = True
+            self._loop.call_soon_threadsafe(self._leave.set)
         self._thread.join(CLOSE_WITHIN)
+
+    def _begin(self, request: Request[T]) -> Future[T]:
+        with self._gate:
+            if self._closed:
+                raise Unavailable("Faena was closed while this call began: call again")
+            return asyncio.run_coroutine_threadsafe(self._do(request), self._loop)
 
     def _run(self) -> None:
         try:

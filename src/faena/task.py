@@ -271,8 +271,8 @@ def make_task(
 def _warn_unstoppable(task: Task[Any, Any], *, stacklevel: int) -> None:
     warnings.warn(
         f"task {task.name!r} has a timeout, but a plain function runs in a thread, and a thread can't be stopped: "
-        "after its timeout and grace the attempt is recorded as failed, the thread goes on until it returns, and nothing "
-        "that it reports is accepted. Make it an async function, or add isolation='process'",
+        "after its timeout and grace the attempt is recorded as failed, the thread goes on until it returns, and "
+        "nothing that it reports is accepted. Make it an async function, or add isolation='process'",
         FaenaWarning,
         stacklevel=stacklevel + 1,
     )
