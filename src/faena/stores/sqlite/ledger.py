@@ -32,6 +32,10 @@ _SAVE: Final = """
         expires_at = ?, delivered_at = ?, worker = ?, message = ?, error = ?, checkpoint = ?, result = ?,
         events = CASE WHEN events = '' THEN ? ELSE events || ? END
     WHERE n = ?"""
+_NOTE: Final = """
+    UPDATE jobs SET seq = ?, progress = ?, cancel_requested = ?, reported = ?, kept_from = ?, message = ?, checkpoint = ?,
+        events = CASE WHEN events = '' THEN ? ELSE events || ? END
+    WHERE n = ?"""
 _COUNT: Final = """
     INSERT INTO counts VALUES (?, ?, ?, ?)
     ON CONFLICT (queue, task, status) DO UPDATE SET count = count + excluded.count"""
@@ -143,39 +147,51 @@ class Ledger:
         return self.event(head, new.type, name=new.event, message=new.message, data=new.data)
 
     def save(self, head: Head, events: list[bytes]) -> None:
-        """Write a changed job with its new events."""
+        """Write a job that moved, with its new events."""
+        body = self._joined(head, events)
+        values = (
+            head.status,
+            head.attempt,
+            head.crashes,
+            head.token,
+            head.seq,
+            head.progress,
+            head.cancel_requested,
+            head.reported,
+            head.last_step,
+            head.kept_from,
+            head.due_at,
+            head.lease_until,
+            head.started_at,
+            head.finished_at,
+            head.expires_at,
+            head.delivered_at,
+            head.worker,
+            head.message,
+            head.error,
+            head.checkpoint,
+            head.result,
+        )
+        self.connection.execute(_SAVE, (*values, body, f",{body}", head.n))
+
+    def note(self, head: Head, events: list[bytes]) -> None:
+        """Write a job that told something but did not move: no index changes, which makes it much cheaper."""
+        body = self._joined(head, events)
+        values = (
+            head.seq,
+            head.progress,
+            head.cancel_requested,
+            head.reported,
+            head.kept_from,
+            head.message,
+            head.checkpoint,
+        )
+        self.connection.execute(_NOTE, (*values, body, f",{body}" if body else "", head.n))
+
+    def _joined(self, head: Head, events: list[bytes]) -> str:
         if head.seq - head.kept_from >= RUN:
             self._shelve(head, len(events))
-        body = b",".join(events).decode()
-        self.connection.execute(
-            _SAVE,
-            (
-                head.status,
-                head.attempt,
-                head.crashes,
-                head.token,
-                head.seq,
-                head.progress,
-                head.cancel_requested,
-                head.reported,
-                head.last_step,
-                head.kept_from,
-                head.due_at,
-                head.lease_until,
-                head.started_at,
-                head.finished_at,
-                head.expires_at,
-                head.delivered_at,
-                head.worker,
-                head.message,
-                head.error,
-                head.checkpoint,
-                head.result,
-                body,
-                f",{body}" if body else "",
-                head.n,
-            ),
-        )
+        return b",".join(events).decode()
 
     def _shelve(self, head: Head, fresh: int) -> None:
         """Move the events in the row to `history`, and drop what is older than the store promises to keep."""

@@ -123,7 +123,7 @@ def _report(ledger: Ledger, told: Report) -> Held:
         events += [ledger.told_by_task(head, new) for new in told.events]
         if told.checkpoint is not None:
             head.checkpoint = told.checkpoint
-        ledger.save(head, events)
+        ledger.note(head, events)
     return Held(held=True, cancel_requested=bool(head.cancel_requested))
 
 

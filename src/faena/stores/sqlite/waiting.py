@@ -143,7 +143,7 @@ def _cancel(ledger: Ledger, job_id: str, options: StoreOptions) -> CancelResult:
         return CancelResult.CANCELLED
     if not head.cancel_requested:
         head.cancel_requested = 1
-        ledger.save(head, [ledger.event(head, EventType.STATUS, message="cancellation requested")])
+        ledger.note(head, [ledger.event(head, EventType.STATUS, message="cancellation requested")])
     return CancelResult.REQUESTED
 
 
