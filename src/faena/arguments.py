@@ -145,8 +145,7 @@ class Arguments:
     def adopt(self, body: bytes) -> bytes:
         """Check arguments that came as JSON; return them as `dump` would have written them."""
         values = self.load(body)
-        missing = {name: default for name, default in self._stored_defaults.items() if name not in values}
-        return self._dump_checked({**missing, **values})
+        return self._dump_checked({**self._stored_defaults, **values})
 
     def load(self, body: bytes) -> dict[str, Any]:
         """Return the Python values of arguments that came as JSON; raise `InvalidArguments`."""
@@ -175,10 +174,14 @@ class Arguments:
             schema["properties"][name]["default"] = default
         return schema
 
-    def _dump_checked(self, values: Mapping[str, Any]) -> bytes:
-        """Return values as JSON that reads back as the same values."""
+    def _dump_checked(self, given: Mapping[str, Any]) -> bytes:
+        """Return values as JSON that reads back as the same values. The same values give the same bytes: a store
+        compares them to tell a duplicate from a conflict."""
         from pydantic_core import PydanticSerializationError
 
+        names = self.parameters.names
+        values = {name: given[name] for name in names if name in given}
+        values |= {name: given[name] for name in sorted(set(given) - set(names))}
         try:
             body = self._serializer.to_json(values, by_alias=True, warnings="error")
         except PydanticSerializationError:
@@ -243,7 +246,7 @@ class Arguments:
     def _stored_defaults(self) -> dict[str, Any]:
         """The defaults that can be stored. Of the others the function's own comes in when it runs."""
         defaults = self.parameters.defaults
-        if self._storable(defaults):
+        if not defaults or self._storable(defaults):
             return defaults
         return {name: default for name, default in defaults.items() if self._storable({name: default})}
 

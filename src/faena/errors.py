@@ -173,7 +173,7 @@ class WaitTimeout(JobNotDone, TimeoutError):
 
 
 class Retry(FaenaError):
-    """Raise it in a task: this attempt failed, try again after ``after`` (seconds or a timedelta; None: the backoff)."""
+    """Raise it in a task: this attempt failed, try again in ``after`` (seconds or a timedelta; None: the backoff)."""
 
     def __init__(self, message: str = "", *, after: float | timedelta | None = None) -> None:
         self.after = after
