@@ -56,7 +56,7 @@ LOG_LENGTH: Final = 10_000
 class Row:
     """A job, its events, and what only the store knows of it."""
 
-    __slots__ = ("delivered_at", "ended", "events", "job", "reported", "request")
+    __slots__ = ("delivered_at", "ended", "events", "job", "reported", "request", "turn")
 
     def __init__(self, job: Job, *, delivered_at: float, max_events: int) -> None:
         self.job = job
@@ -68,6 +68,8 @@ class Row:
         """The number of the attempt's last report."""
         self.ended: tuple[int, Step] | None = None
         """Token and step of the last outcome that was accepted."""
+        self.turn: float | None = None
+        """When the job was due that was claimed last."""
 
 
 class Ledger:
@@ -147,7 +149,7 @@ class Ledger:
 
     def _claim(self, row: Row, worker: str, lease: float, request: str) -> Claim:
         now = self._clock()
-        row.request, row.reported = request, 0
+        row.request, row.reported, row.turn = request, 0, row.job.due_at
         job = self._step(
             row,
             Step.CLAIM,
@@ -213,7 +215,7 @@ class Ledger:
         if outcome.message is not None:
             changes["message"] = outcome.message
         if step is Step.COMPLETE:
-            changes |= {"progress": 100.0, "result": outcome.result}
+            changes |= {"progress": 100.0, "result": outcome.result, "error": None}
         elif step in (Step.RETRY, Step.SNOOZE):
             changes["due_at"] = self._clock() + outcome.delay
         self._step(row, step, told=outcome.message, ttl=outcome.ttl, **changes)
@@ -260,19 +262,19 @@ class Ledger:
 
     def undelivered(self, *, empty: Sequence[str], age: float, limit: int) -> list[Delivery]:
         before = self._clock() - age
-        claimed = [
-            row.job for row in self.rows.values() if row.job.started_at and row.job.started_at < before
-        ]
-        passed = {
-            job.queue: max(other.due_at for other in claimed if other.queue == job.queue) for job in claimed
-        }
         lost = [
             row
             for row in self._in(Status.PENDING)
-            if row.delivered_at < before
-            and (row.job.queue in empty or row.job.due_at < passed.get(row.job.queue, row.job.due_at))
+            if row.delivered_at < before and (row.job.queue in empty or self._was_overtaken(row.job, before))
         ]
         return self._deliver(heapq.nsmallest(limit, lost, key=lambda row: row.delivered_at))
+
+    def _was_overtaken(self, job: Job, before: float) -> bool:
+        return any(
+            row.turn is not None and row.turn > job.due_at and (row.job.started_at or before) < before
+            for row in self.rows.values()
+            if (row.job.queue, row.job.priority) == (job.queue, job.priority)
+        )
 
     def _deliver(self, rows: Iterable[Row]) -> list[Delivery]:
         deliveries = []
@@ -361,12 +363,16 @@ class Ledger:
         if step in GIVES_BACK:
             changes["attempt"] = row.job.attempt - 1
         if status is not Status.PROCESSING:
-            changes["lease_until"] = None
+            changes |= {"lease_until": None, "worker": None}
         if status is Status.PENDING:
             row.delivered_at = now
         if status.final:
             kept = self._options.failure_ttl if status is Status.FAILED else self._options.result_ttl
-            changes |= {"finished_at": now, "expires_at": now + (kept if ttl is None else ttl)}
+            changes |= {
+                "cancel_requested": False,
+                "finished_at": now,
+                "expires_at": now + (kept if ttl is None else ttl),
+            }
         if step in (Step.RETRY, Step.FAIL, Step.CRASH) and (error := changes.get("error")):
             told = f"{error.type}: {error.message}"
         return self._write(row, told=told, status=status, **changes)

@@ -1,0 +1,46 @@
+"""New jobs for tests, with defaults that a test overrides where it matters."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from faena.job import NewJob
+from faena.ports.store import WorkerInfo
+
+
+class JobFactory:
+    """Makes `NewJob`s whose ids are UUIDv7 and grow in the order they are made."""
+
+    def __init__(self, *, milliseconds: int = 1_800_000_000_000) -> None:
+        self._milliseconds = milliseconds
+        self._made = 0
+
+    def id(self) -> str:
+        """Return the next id."""
+        self._made += 1
+        version, variant = 0x7 << 76, 0x2 << 62
+        return str(uuid.UUID(int=(self._milliseconds << 80) | version | variant | self._made))
+
+    def new(self, **options: Any) -> NewJob:
+        """Return a new job of task ``add``, with an id of its own."""
+        return NewJob(**{"id": self.id(), "task": "add", "args": b'{"a":1}', **options})
+
+    def several(self, count: int, **options: Any) -> list[NewJob]:
+        """Return ``count`` new jobs with the same options."""
+        return [self.new(**options) for _ in range(count)]
+
+
+def a_worker(**fields: Any) -> WorkerInfo:
+    """Return a worker's description of itself."""
+    defaults: dict[str, Any] = {
+        "id": "worker-1",
+        "host": "host",
+        "pid": 1,
+        "engine": "direct",
+        "queues": ("high", "default"),
+        "slots": 8,
+        "version": "0",
+        "started_at": 1_800_000_000.0,
+    }
+    return WorkerInfo(**defaults | fields)
