@@ -114,6 +114,8 @@ class Writer:
             try:
                 answers.append(verb(ledger))
             except Exception as error:
+                if not connection.in_transaction:  # a full disk ends the whole transaction
+                    raise
                 connection.execute("ROLLBACK TO verb")
                 answers.append(as_faena_error(error))
             else:
