@@ -251,6 +251,10 @@ class Settings(BaseModel):
         """The directory of the media; whoever writes there makes it."""
         return self.named_media_root or self.data_dir / "media"
 
+    def given(self) -> dict[str, object]:
+        """Return what was set, by public names; defaults are left out."""
+        return {public_name(field): getattr(self, field) for field in sorted(self.model_fields_set)}
+
     def environment(self) -> dict[str, str]:
         """Return what was set, as environment variables: a child process that gets them loads the same settings."""
         return {

@@ -108,6 +108,12 @@ def load_app(reference: str | None = None) -> Faena:
     return found
 
 
+def worker_queues(settings: Settings, app: Faena) -> tuple[str, ...]:
+    """Return the queues that a worker serves, in order: those named, or ``high``, ``default`` and the tasks' others."""
+    others = {task.options.queue for task in app.tasks.values()} - {"high", "default"}
+    return settings.queues or ("high", "default", *sorted(others))
+
+
 def _import(name: str, reference: str | None) -> object:
     here = str(Path.cwd())
     if here not in sys.path:

@@ -1,0 +1,163 @@
+"""What ``faena doctor`` looks at: each check returns findings, and none changes anything that lasts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from faena.errors import FaenaError
+from faena.job import WAITING, Record
+
+if TYPE_CHECKING:
+    from faena.ports.engine import Engine
+    from faena.ports.store import Count, Store, WorkerInfo
+
+OK: Final = "ok"
+WARNING: Final = "warning"
+FAULT: Final = "fault"
+
+LITTLE_SPACE: Final = 1_000_000_000
+TOO_LITTLE_SPACE: Final = 100_000_000
+CLOCK_MAY_DIFFER: Final = 2.0
+OLDEST_SQLITE: Final = (3, 51, 3)
+NETWORK_FILESYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs"})
+EXTRAS: Final = (("huey", "huey", "the huey engine"), ("pyvips", "media", "the media pack"))
+
+
+class Finding(Record, frozen=True):
+    """What a check found: ``ok``, ``warning`` (it works, but) or ``fault`` (it does not), and what to do."""
+
+    check: str
+    level: str
+    told: str
+    advice: str = ""
+
+
+def check_directory(name: str, path: Path) -> Iterator[Finding]:
+    """Look at a directory's permissions, room, file system and clock."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if os.name == "posix" and mode & 0o077:
+        advice = f"chmod 700 {path}, unless a group of services shares it"
+        yield Finding(check=name, level=WARNING, told=f"{path} is open to others ({mode:o})", advice=advice)
+    else:
+        yield Finding(check=name, level=OK, told=f"{path} ({mode:o})")
+    yield _room(name, path)
+    yield from _file_system(name, path)
+    yield from _clock(name, path)
+
+
+def _room(name: str, path: Path) -> Finding:
+    from faena.cli.look import size
+
+    free = shutil.disk_usage(path).free
+    level = FAULT if free < TOO_LITTLE_SPACE else WARNING if free < LITTLE_SPACE else OK
+    advice = "" if level == OK else "make room, or name another place with FAENA_DATA_DIR"
+    return Finding(check=f"{name}: room", level=level, told=f"{size(free)} free", advice=advice)
+
+
+def _file_system(name: str, path: Path) -> Iterator[Finding]:
+    import psutil
+
+    mounts = sorted(psutil.disk_partitions(all=True), key=lambda mount: len(mount.mountpoint), reverse=True)
+    kind = next((mount.fstype for mount in mounts if path.is_relative_to(mount.mountpoint)), "")
+    if kind.lower() in NETWORK_FILESYSTEMS:
+        yield Finding(
+            check=f"{name}: file system",
+            level=FAULT,
+            told=f"{path} is on a network file system ({kind}), where SQLite's locks do not hold",
+            advice="name a local directory with FAENA_DATA_DIR",
+        )
+
+
+def _clock(name: str, path: Path) -> Iterator[Finding]:
+    """The file system's clock and ours must agree; a network disk's may not."""
+    with tempfile.NamedTemporaryFile(dir=path, prefix=".faena-clock-") as probe:
+        apart = abs(os.fstat(probe.fileno()).st_mtime - time.time())
+    if apart > CLOCK_MAY_DIFFER:
+        told = f"the clock of {path} is {apart:.0f} s apart from this machine's"
+        yield Finding(check=f"{name}: clock", level=WARNING, told=told, advice="synchronise both (NTP)")
+
+
+def check_extras() -> Iterator[Finding]:
+    """Look which optional parts are installed."""
+    for module, extra, what in EXTRAS:
+        if find_spec(module) is None:
+            advice = f"pip install 'faena[{extra}]', if you want it"
+            yield Finding(
+                check=f"extra {extra}", level=WARNING, told=f"{what} is not installed", advice=advice
+            )
+        else:
+            yield Finding(check=f"extra {extra}", level=OK, told="installed")
+
+
+async def check_store(store: Store) -> list[Finding]:
+    """Ask an open store how it is."""
+    health = await store.check()
+    details = ", ".join(f"{name} {value}" for name, value in sorted(health.details.items()))
+    findings = [
+        Finding(
+            check="store",
+            level=OK,
+            told=f"{health.name} {health.version} at {health.location} {details}".strip(),
+        ),
+        *(Finding(check="store", level=WARNING, told=warning) for warning in health.warnings),
+    ]
+    if health.name == "sqlite" and (old := _older(health.version, OLDEST_SQLITE)):
+        advice = "install apsw 3.51.3 or later, which brings its own SQLite"
+        told = f"SQLite {old} may damage a file that two processes write"
+        findings.append(Finding(check="store: version", level=FAULT, told=told, advice=advice))
+    return findings
+
+
+def _older(version: str, oldest: Sequence[int]) -> str | None:
+    numbers = tuple(int(part) for part in version.split()[-1].split(".")[:3] if part.isdigit())
+    return version if numbers and numbers < tuple(oldest) else None
+
+
+def check_engine(engine: Engine) -> Finding:
+    """Ask the engine whether it answers."""
+    try:
+        engine.ping()
+    except FaenaError as error:
+        advice = "jobs are stored meanwhile, and delivered when it answers again"
+        return Finding(check="engine", level=FAULT, told=f"{engine.name}: {error}", advice=advice)
+    return Finding(check="engine", level=OK, told=f"{engine.name} answers")
+
+
+def check_workers(
+    workers: Sequence[WorkerInfo], counts: Iterable[Count], queues: Iterable[str], engine: str
+) -> Iterator[Finding]:
+    """Look for queues that nobody serves, and workers that listen to another engine."""
+    waiting: dict[str, int] = {}
+    for count in counts:
+        if count.status in WAITING:
+            waiting[count.queue] = waiting.get(count.queue, 0) + count.count
+    served = {queue for worker in workers for queue in worker.queues}
+    if workers:
+        yield Finding(
+            check="workers", level=OK, told=f"{len(workers)} at work, serving {', '.join(sorted(served))}"
+        )
+    else:
+        level = FAULT if any(waiting.values()) else WARNING
+        yield Finding(check="workers", level=level, told="none is at work", advice="start one: faena worker")
+        return
+    for queue in sorted({*queues, *waiting} - served):
+        yield _unserved(queue, waiting.get(queue, 0))
+    for worker in workers:
+        if worker.engine != engine:
+            told = f"{worker.id} listens to {worker.engine}, and jobs are delivered to {engine}"
+            advice = "start both with the same FAENA_ENGINE"
+            yield Finding(check="workers", level=FAULT, told=told, advice=advice)
+
+
+def _unserved(queue: str, waiting: int) -> Finding:
+    told = f"no worker serves the queue {queue}" + (f", where {waiting:,} jobs wait" if waiting else "")
+    advice = f"start one: faena worker --queues {queue}"
+    return Finding(check=f"queue {queue}", level=FAULT if waiting else WARNING, told=told, advice=advice)

@@ -1,0 +1,41 @@
+"""A store, an engine and a client, opened for the length of one command."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faena.cli.command import Command
+    from faena.client import Client
+    from faena.ports.engine import Engine
+    from faena.ports.store import Store
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a command works with."""
+
+    store: Store
+    engine: Engine
+    client: Client
+
+
+@asynccontextmanager
+async def opened(command: Command) -> AsyncIterator[Desk]:
+    """Open the selected store and engine, with a client for the application's tasks."""
+    from faena.client import Client
+    from faena.wiring import make_engine, make_store
+
+    store = make_store(command.settings, command.selection)
+    engine = make_engine(command.settings, command.selection)
+    await store.open()
+    client = Client(store, engine, command.app.tasks, enabled=command.settings.queue_enabled)
+    try:
+        yield Desk(store=store, engine=engine, client=client)
+    finally:
+        await client.close()
+        await store.close()
+        engine.close()
