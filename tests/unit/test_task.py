@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from socket import socket
 
 
+MISSING = object()
+
+
 class Colour(enum.Enum):
     RED = "red"
 
@@ -165,7 +168,7 @@ def test_defaults_are_applied() -> None:
 
 
 def test_a_default_that_cannot_be_stored_is_left_to_the_function() -> None:
-    def job(a: int = 1, missing: Any = object()) -> None: ...
+    def job(a: int = 1, missing: Any = MISSING) -> None: ...
 
     assert there_and_back(job) == {"a": 1}
 
