@@ -36,6 +36,8 @@ _NOTE: Final = """
     UPDATE jobs SET seq = ?, progress = ?, cancel_requested = ?, reported = ?, kept_from = ?, message = ?, checkpoint = ?,
         events = CASE WHEN events = '' THEN ? ELSE events || ? END
     WHERE n = ?"""
+_REFUSED: Final = """
+    INSERT INTO meta VALUES ('refused', ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"""
 _COUNT: Final = """
     INSERT INTO counts VALUES (?, ?, ?, ?)
     ON CONFLICT (queue, task, status) DO UPDATE SET count = count + excluded.count"""
@@ -49,6 +51,8 @@ class Ledger:
         self.now = now
         self.rings_work = False
         """True when a job became pending."""
+        self.refused = 0
+        """Writes of holders that lost their lease."""
         self._max_events = max_events
         self._deltas: dict[tuple[str, str, int], int] = {}
         self._told: list[bytes] = []
@@ -61,6 +65,7 @@ class Ledger:
     def absorb(self, other: Ledger) -> None:
         """Take over the changes of a call that succeeded within the same transaction."""
         self.rings_work |= other.rings_work
+        self.refused += other.refused
         self._told += other._told
         for place, delta in other._deltas.items():
             self._deltas[place] = self._deltas.get(place, 0) + delta

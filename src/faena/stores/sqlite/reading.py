@@ -146,6 +146,7 @@ def worth_claiming(connection: apsw.Connection, queues: Sequence[str], *, reques
 def health(connection: apsw.Connection, path: Path) -> StoreHealth:
     """Describe the file, and warn of what will hurt."""
     many(connection, "SELECT 1 FROM jobs LIMIT 1")
+    refused = one(connection, "SELECT value FROM meta WHERE name = 'refused'")
     free = shutil.disk_usage(path.parent).free
     warnings = (
         [] if free >= LITTLE_SPACE else [f"only {free // 2**20} MiB are left on the disk of {path.parent}"]
@@ -160,5 +161,6 @@ def health(connection: apsw.Connection, path: Path) -> StoreHealth:
             "synchronous": ("off", "normal", "full", "extra")[one(connection, "PRAGMA synchronous")[0]],
             "bytes": path.stat().st_size,
             "free_bytes": free,
+            "stale_writes_refused": 0 if refused is None else int(refused[0]),
         },
     )

@@ -102,6 +102,7 @@ def extend(ledger: Ledger, leases: Sequence[Lease], *, lease: float) -> list[Hel
     answers = []
     for held in leases:
         row = many(ledger.connection, update, (until, held.job_id, held.token))
+        ledger.refused += not row
         answers.append(Held(held=bool(row), cancel_requested=bool(row and row[0][0])))
     return answers
 
@@ -114,6 +115,7 @@ def report(ledger: Ledger, reports: Sequence[Report]) -> list[Held]:
 def _report(ledger: Ledger, told: Report) -> Held:
     head = _held(ledger, told.job_id, told.token)
     if head is None:
+        ledger.refused += 1
         return Held(held=False)
     if told.number > head.reported:
         head.reported = told.number
@@ -147,10 +149,11 @@ def _finish(ledger: Ledger, outcome: Outcome, options: StoreOptions) -> bool:
         raise ValueError(f"{outcome.step} does not end an attempt; expected one of {sorted(OUTCOMES)}")
     row = one(ledger.connection, _HEAD, (outcome.job_id,))
     head = None if row is None else Head(*row)
-    if head is None or head.token != outcome.token:
+    if head is None or head.token != outcome.token or not _open_to(head, outcome):
+        ledger.refused += 1
         return False
     if head.status != _PROCESSING:
-        return head.last_step == outcome.step  # this very outcome, told again
+        return True  # this very outcome, told again
     step = _decide(head, outcome)
     attempt = head.attempt
     if step in GIVES_BACK:
@@ -159,6 +162,11 @@ def _finish(ledger: Ledger, outcome: Outcome, options: StoreOptions) -> bool:
     message = outcome.message or failure_text(outcome.error)
     ledger.save(head, [ledger.move(head, step, message=message, attempt=attempt)])
     return True
+
+
+def _open_to(head: Head, outcome: Outcome) -> bool:
+    """Tell whether an outcome with the right token may come: the job runs, or this very outcome ended its run."""
+    return head.status == _PROCESSING or head.last_step == outcome.step
 
 
 def _decide(head: Head, outcome: Outcome) -> Step:
