@@ -88,7 +88,7 @@ class Settings(BaseModel):
     queue_path: Path | None = _setting(
         None,
         "COATI_QUEUE_PATH",
-        "The directory of the queue's files. Unset: `queue` below FAENA_DATA_DIR, or the first usable of seed 004's.",
+        "The directory of the queue's files. Unset: `queue` below FAENA_DATA_DIR, or the first usable of four.",
         "a directory",
     )
     named_media_root: Path | None = Field(

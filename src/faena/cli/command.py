@@ -152,7 +152,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     keyword = [part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in parameters]
     run.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
     run.__annotations__ = {part.name: part.annotation for part in [*keyword, *shared]}
-    del run.__wrapped__  # type: ignore[attr-defined]
+    del run.__wrapped__
     return run
 
 

@@ -105,6 +105,8 @@ def _faults(findings: Iterable[Finding]) -> int:
 def _print(cli: Command, findings: list[Finding]) -> None:
     from rich.markup import escape
 
+    from faena.cli.look import counted
+
     for finding in findings:
         cli.console.print(
             f"{MARKS[finding.level]} [bold]{escape(finding.check)}[/bold]  {escape(finding.told)}"
@@ -112,4 +114,4 @@ def _print(cli: Command, findings: list[Finding]) -> None:
         if finding.advice:
             cli.console.print(f"    → {escape(finding.advice)}")
     faults, warnings = _faults(findings), sum(finding.level == WARNING for finding in findings)
-    cli.console.print(f"\n{faults} faults, {warnings} warnings" if faults or warnings else "\nAll is well.")
+    cli.console.print(f"\n{counted(faults, 'fault')}, {counted(warnings, 'warning')}" if faults or warnings else "\nAll is well.")

@@ -79,7 +79,7 @@ def enqueue(
     task: Annotated[str, typer.Argument(help="A registered task.")],
     args: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=VALUE]...", help="Its arguments; a value is JSON, or else text."),
+        typer.Argument(metavar="NAME=VALUE...", help="Its arguments; a value is JSON, or else text."),
     ] = None,
     json_args: Annotated[str | None, typer.Option("--args", help="All arguments as a JSON object.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", "-q", help="Instead of the task's own.")] = None,

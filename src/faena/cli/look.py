@@ -62,6 +62,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
+def counted(count: int, word: str) -> str:
+    """Say how many: ``1 job``, ``2 jobs``."""
+    return f"{count:,} {word}" + ("" if count == 1 else "s")
+
+
 def size(count: float) -> str:
     """Say a number of bytes in its largest sensible unit."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -74,6 +79,7 @@ def size(count: float) -> str:
 def jobs_table(jobs: Sequence[Job]) -> Table:
     """Lay jobs out in a table."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("ID", "TASK", "QUEUE", "STATUS", "PROGRESS", "TRY", "AGE"):
@@ -82,6 +88,6 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
     for job in jobs:
         tries = f"{job.attempt}/{job.max_attempts}"
         told = job.error.message if job.error and not job.message else job.message or ""
-        row = (job.id, job.task, job.queue, status(job), bar(job), tries, age(job.created_at), told)
-        table.add_row(*row)
+        what = (job.id, Text(job.task), Text(job.queue), status(job), bar(job))
+        table.add_row(*what, tries, age(job.created_at), Text(told))
     return table

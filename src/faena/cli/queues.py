@@ -77,4 +77,6 @@ async def _purge(cli: Command, queue: str) -> None:
     if cli.as_json:
         cli.print_json({"queue": queue, "purged": purged})
     else:
-        cli.console.print(f"{purged:,} jobs of {queue} cancelled")
+        from faena.cli.look import counted
+
+        cli.console.print(f"{counted(purged, 'job')} of {queue} cancelled", markup=False)

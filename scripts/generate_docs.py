@@ -1,0 +1,119 @@
+"""Write the parts of the documents that come from the code, between their marks.
+
+``<!-- generated: name -->`` … ``<!-- end -->``. Usage: python scripts/generate_docs.py [--check]
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(arguments: list[str]) -> int:
+    """Write what changed; with ``--check``, only say so and return 1."""
+    check = "--check" in arguments
+    stale = []
+    for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]:
+        before = path.read_text("utf-8")
+        after = filled(before, PARTS)
+        if before != after:
+            stale.append(path)
+            if not check:
+                path.write_text(after, "utf-8")
+    for path in stale:
+        told = "is not up to date: run `make format`" if check else "written"
+        print(f"{path.relative_to(ROOT)} {told}")
+    return 1 if check and stale else 0
+
+
+def filled(text: str, parts: Mapping[str, Callable[[], str]]) -> str:
+    """Return the text with every marked part written anew; raises `KeyError` for an unknown name."""
+
+    def write(match: re.Match[str]) -> str:
+        return f"{match[1]}{parts[match['name']]().strip()}\n{match[3]}"
+
+    return MARKED.sub(write, text)
+
+
+def state_diagram() -> str:
+    """The transition table as a picture."""
+    from faena.job import diagram
+
+    return f"```mermaid\n{diagram()}\n```"
+
+
+def steps_table() -> str:
+    """The transition table as a table."""
+    from faena.job import TRANSITIONS
+
+    rows = ["| step | from | to |", "| --- | --- | --- |"]
+    for step, transition in TRANSITIONS.items():
+        sources = ", ".join(sorted(f"`{source}`" if source else "nothing" for source in transition.sources))
+        rows.append(f"| `{step}` | {sources} | `{transition.target}` |")
+    return "\n".join(rows)
+
+
+def settings_table() -> str:
+    """Every setting with its names, its default and what it is."""
+    from faena.settings import Settings, env_name, public_name
+
+    rows = ["| environment | `faena.toml` | default | what |", "| --- | --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, ()) else f"`{_shown(field.default)}`"
+        rows.append(f"| `{env_name(name)}` | `{public_name(name)}` | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def commands() -> str:
+    """What each command's own help says."""
+    from typer.main import get_command
+
+    from faena.cli import build
+
+    parts = []
+    for name, command in get_command(build()).commands.items():  # type: ignore[attr-defined]
+        lines = [f"### faena {name}", "", str(command.help).strip(), ""]
+        for parameter in command.params:
+            if parameter.name == "help":
+                continue
+            told = getattr(parameter, "help", None) or ""
+            if getattr(parameter, "rich_help_panel", None) == "Common":
+                continue
+            if parameter.param_type_name == "argument":
+                shown = (parameter.metavar or str(parameter.name).upper()).strip("[]")
+                shown = shown if parameter.required else f"[{shown}]"
+            else:
+                shown = ", ".join(parameter.opts)
+            lines.append(f"- `{shown}` {told}")
+        parts.append("\n".join(lines).strip())
+    return "\n\n".join(parts)
+
+
+def make_targets() -> str:
+    """What ``make help`` says."""
+    told = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return f"```text\n{told.rstrip()}\n```"
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "state-diagram": state_diagram,
+    "steps": steps_table,
+    "settings": settings_table,
+    "commands": commands,
+    "make": make_targets,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
