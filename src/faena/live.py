@@ -292,6 +292,11 @@ class Live:
         self._reader: asyncio.Task[None] | None = None
         self._closed = False
 
+    @property
+    def listeners(self) -> int:
+        """How many streams are open."""
+        return sum(1 for _ in self._streams())
+
     async def start(self) -> None:
         """Begin to read the log. Implied by the first subscription; safe to repeat."""
         async with self._starting:

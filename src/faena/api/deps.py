@@ -19,8 +19,9 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from faena.app import Faena
-from faena.client import Client, JobRequest
+from faena.client import Client
 from faena.settings import Settings
+from faena.task import JobRequest
 from faena.wiring import Selection
 
 __all__ = [
@@ -50,6 +51,8 @@ class Services:
     app: Faena
     settings: Settings
     selection: Selection
+    embedded: bool = False
+    """A worker runs in this process too."""
 
 
 def current_services(connection: HTTPConnection) -> Services:

@@ -1,0 +1,131 @@
+"""``/health``: does the store answer, does the engine answer, and does somebody take the jobs?"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from faena.api.deps import Services, ServicesDep
+from faena.errors import Unavailable
+from faena.ports.store import WorkerInfo
+
+router = APIRouter(tags=["health"])
+
+ANSWER_WITHIN: Final = 3.0
+"""Seconds that the store and the engine have to answer."""
+
+
+class Part(BaseModel):
+    """How the store, the engine or the workers are."""
+
+    ok: bool
+    detail: str
+    more: dict[str, Any] = {}
+
+
+class Health(BaseModel):
+    """`status` is `ok` or `unavailable`; `reasons` says why it is not ok, `warnings` what else to know."""
+
+    status: str
+    version: str
+    reasons: list[str]
+    warnings: list[str]
+    selection: dict[str, Any]
+    queue_enabled: bool
+    store: Part
+    engine: Part
+    workers: Part
+    queues: dict[str, int]
+
+
+@router.get("/health", response_model=Health, responses={503: {"model": Health}})
+async def health(services: ServicesDep, response: Response) -> Any:
+    """200 when the store and the engine answer and somebody takes jobs, else 503 and why."""
+    store, (engine, workers) = (
+        await _store(services),
+        await asyncio.gather(_engine(services), _workers(services)),
+    )
+    consuming = _consuming(workers)
+    parts = (store, engine, told := _told(services, workers, consuming))
+    reasons = [part.detail for part in parts if not part.ok]
+    response.status_code = 503 if reasons else 200
+    return Health(
+        status="unavailable" if reasons else "ok",
+        version=version("faena"),
+        reasons=reasons,
+        warnings=[
+            *services.selection.warnings,
+            *store.more.get("warnings", ()),
+            *_unserved(services, consuming),
+        ],
+        selection=msgspec.to_builtins(services.selection),
+        queue_enabled=services.settings.queue_enabled,
+        store=store,
+        engine=engine,
+        workers=told,
+        queues=consuming,
+    )
+
+
+async def _store(services: Services) -> Part:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            found = await services.client.store.check()
+    except (Unavailable, TimeoutError) as error:
+        return Part(ok=False, detail=f"the store does not answer: {error or 'it took too long'}")
+    return Part(ok=True, detail=f"{found.name} {found.version}", more=msgspec.to_builtins(found))
+
+
+async def _engine(services: Services) -> Part:
+    engine = services.client.engine
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            await asyncio.to_thread(engine.ping)
+    except (Unavailable, TimeoutError) as error:
+        return Part(
+            ok=False, detail=f"the engine {engine.name} does not answer: {error or 'it took too long'}"
+        )
+    return Part(ok=True, detail=engine.name, more=msgspec.to_builtins(engine.capabilities))
+
+
+async def _workers(services: Services) -> list[WorkerInfo]:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            return await services.client.store.workers()
+    except (Unavailable, TimeoutError):
+        return []
+
+
+def _consuming(workers: list[WorkerInfo]) -> dict[str, int]:
+    """How many workers take each queue."""
+    queues = sorted({queue for worker in workers for queue in worker.queues})
+    return {queue: sum(queue in worker.queues for worker in workers) for queue in queues}
+
+
+def _told(services: Services, workers: list[WorkerInfo], consuming: dict[str, int]) -> Part:
+    if not workers:
+        return Part(ok=False, detail="no worker takes jobs: start one with `faena worker`, or use `faena up`")
+    queues = ", ".join(consuming)
+    slots, busy = sum(worker.slots for worker in workers), sum(len(worker.running) for worker in workers)
+    more = {
+        "count": len(workers),
+        "embedded": services.embedded,
+        "slots": slots,
+        "running": busy,
+        "ids": [worker.id for worker in workers],
+    }
+    return Part(ok=True, detail=f"{len(workers)} taking {queues}", more=more)
+
+
+def _unserved(services: Services, consuming: dict[str, int]) -> list[str]:
+    used = {task.options.queue for task in services.app.tasks.values()}
+    return (
+        [f"no worker takes the queue {queue!r}" for queue in sorted(used - set(consuming))]
+        if consuming
+        else []
+    )

@@ -1,0 +1,46 @@
+"""``/queues``: the queues with their counts, and how to empty one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, HTTPException
+
+from faena.api import schemas
+from faena.api.deps import AppDep, ClientDep
+from faena.app import Faena
+from faena.job import WAITING, Status
+from faena.ports.store import Count
+
+router = APIRouter(tags=["queues"])
+
+
+@router.get("/queues", response_model=schemas.QueueList)
+async def list_queues(client: ClientDep, app: AppDep) -> Any:
+    """The queues of the stored jobs and of the registered tasks; `count` is what waits."""
+    counts = await client.store.counts()
+    return {"queues": [_queue(name, counts) for name in sorted(_names(counts, app))]}
+
+
+@router.delete("/queues/{queue}/purge", response_model=schemas.Purged)
+async def purge(queue: str, client: ClientDep, app: AppDep) -> Any:
+    """Cancel every waiting job of a queue; running ones go on."""
+    known = _names(await client.store.counts(), app)
+    if queue not in known:
+        raise HTTPException(
+            404, f"there is no queue {queue!r}; there are: {', '.join(sorted(known)) or 'none'}"
+        )
+    return {"queue": queue, "purged": await client.purge(queue)}
+
+
+def _names(counts: list[Count], app: Faena) -> set[str]:
+    return {count.queue for count in counts} | {task.options.queue for task in app.tasks.values()}
+
+
+def _queue(name: str, counts: list[Count]) -> dict[str, Any]:
+    by_status = dict.fromkeys(Status, 0)
+    for count in counts:
+        if count.queue == name:
+            by_status[count.status] += count.count
+    waiting = sum(by_status[status] for status in WAITING)
+    return {"name": name, "count": waiting, **{str(status): count for status, count in by_status.items()}}

@@ -1,0 +1,89 @@
+"""``/tasks``: the registered tasks, each with a typed operation of its own; and jobs by the seeds' names."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+
+from faena.api import schemas
+from faena.api.cancelling import cancel_job
+from faena.api.deps import AppDep, ClientDep, JobRequest
+from faena.api.paths import JobId
+from faena.api.routes.jobs import enqueue_request, json_bytes
+from faena.task import Task
+
+router = APIRouter(tags=["tasks"])
+
+
+@router.get("/tasks", response_model=schemas.TaskList)
+async def list_tasks(app: AppDep) -> Any:
+    """The registered tasks, each with the JSON schema of its arguments."""
+    return {"tasks": [_task(task) for _, task in sorted(app.tasks.items())]}
+
+
+@router.post(
+    "/tasks/{task}/enqueue", status_code=202, response_model=schemas.Enqueued, include_in_schema=False
+)
+async def enqueue_task(
+    task: Annotated[str, Path()],
+    client: ClientDep,
+    request: Request,
+    response: Response,
+    args: Annotated[dict[str, Any] | None, Body()] = None,
+    queue: str | None = None,
+    priority: int | None = None,
+    delay: Annotated[float | None, Query(ge=0, le=schemas.MAX_DELAY, allow_inf_nan=False)] = None,
+    at: datetime | None = None,
+    key: str | None = None,
+    timeout: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
+    max_retries: Annotated[int | None, Query(ge=0)] = None,
+) -> Any:
+    """`POST /jobs` for one task: the body is its arguments, the job's options are in the query. The OpenAPI document
+    has one such operation for each task (`faena.api.openapi`)."""
+    job_request = JobRequest(
+        task=task,
+        args=json_bytes(task, args or {}),
+        queue=queue,
+        priority=priority,
+        delay=delay,
+        at=at,
+        key=key,
+        timeout=timeout,
+        max_retries=max_retries,
+    )
+    return await enqueue_request(job_request, client, request, response)
+
+
+@router.get("/tasks/{job_id}", response_model=schemas.JobAnswer)
+async def get_task(job_id: JobId, client: ClientDep) -> Any:
+    """A job as it stands: status, result and progress."""
+    return schemas.answer(await client.get(job_id))
+
+
+@router.get("/tasks/{job_id}/status", response_model=schemas.TaskStatus)
+async def get_status(job_id: JobId, client: ClientDep) -> Any:
+    """Where a job stands, in short: made for polling."""
+    return schemas.status(await client.get(job_id))
+
+
+@router.delete("/tasks/{job_id}", response_model=schemas.Cancellation)
+async def cancel_task(job_id: JobId, client: ClientDep, response: Response) -> Any:
+    """Cancel a job: a waiting one at once (200), a running one by asking its worker (202). 409 if it has ended."""
+    return await cancel_job(job_id, client, response)
+
+
+def _task(task: Task[Any, Any]) -> schemas.TaskAnswer:
+    options = task.options
+    return schemas.TaskAnswer(
+        name=task.name,
+        description=inspect.cleandoc(task.__doc__) if task.__doc__ else None,
+        queue=options.queue,
+        priority=options.priority,
+        max_retries=options.max_retries,
+        timeout=options.timeout,
+        isolation=options.isolation,
+        arguments=task.schema(),
+    )

@@ -1,0 +1,1 @@
+"""Lets tests import the kits beside this file (`api_kit` …)."""
