@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from faena.engines.huey import HueyEngine
 from faena.engines.huey.engine import check_version
 from faena.engines.huey.file import QueueFile, Row
 from faena.ports.engine import Engine
-from faena.testing.engines import EngineConformance, Transport
+from faena.testing.engines import FAENA, EngineConformance, ProcessConformance, Transport, WorkerConformance
 
 HOSTILE = [
     b'{"job": "evil", "task": "t", "fn": "os.system"}',
@@ -35,6 +35,9 @@ class HueyTransport(Transport):
     """A queue directory. It is out of reach while a file lies where the directory of the queue file should be."""
 
     hostile = HOSTILE
+    own_commands: Mapping[str, Sequence[str]] = {
+        "huey_consumer": ("-m", "huey.bin.huey_consumer", "faena.engines.huey_app.huey", "--workers", "4")
+    }
     refused_versions = ("2.5.3", "3.4.9", "4.0")
 
     def __init__(self, directory: Path) -> None:
@@ -77,9 +80,21 @@ class HueyTransport(Transport):
         check_version(version)
 
 
-class TestHueyAlone(EngineConformance):
+class OnHuey:
     @pytest.fixture
     def transport(self, tmp_path: Path) -> Iterator[Transport]:
         transport = HueyTransport(tmp_path)
         yield transport
         transport.close()
+
+
+class TestHueyAlone(OnHuey, EngineConformance):
+    pass
+
+
+class TestHueyWithAWorker(OnHuey, WorkerConformance):
+    pass
+
+
+class TestHueyInProcesses(OnHuey, ProcessConformance):
+    commands = (FAENA, "huey_consumer")

@@ -83,8 +83,11 @@ class HueyEngine:
 
     def app(self, run_job: RunJob, queues: Sequence[str]) -> FaenaHuey:
         """Make the `Huey` object that serves ``queues`` with ``run_job``."""
-        file = QueueFile(self._directory, timeout=TAKE_TIMEOUT)
-        return FaenaHuey(Intake(file, Bell(self._bells), queues), run_job)
+        return FaenaHuey(self.intake(queues), run_job)
+
+    def intake(self, queues: Sequence[str]) -> Intake:
+        """Make what hands the messages of ``queues``, in that order, to a `Huey`; it has a connection of its own."""
+        return Intake(QueueFile(self._directory, timeout=TAKE_TIMEOUT), Bell(self._bells), queues)
 
     def depth(self, queue: str) -> int:
         """Count the messages that wait in a queue."""

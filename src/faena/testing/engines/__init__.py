@@ -20,8 +20,19 @@ command lines. Differences between engines are flags (`faena.ports.engine.Capabi
 from faena.testing.engines.base import Recorder, Transport, deliveries, serving
 from faena.testing.engines.consuming import Consuming
 from faena.testing.engines.delivering import Delivering
+from faena.testing.engines.processes import FAENA, ProcessConformance
+from faena.testing.engines.working import WorkerConformance
 
-__all__ = ["EngineConformance", "Recorder", "Transport", "deliveries", "serving"]
+__all__ = [
+    "FAENA",
+    "EngineConformance",
+    "ProcessConformance",
+    "Recorder",
+    "Transport",
+    "WorkerConformance",
+    "deliveries",
+    "serving",
+]
 
 
 class EngineConformance(Delivering, Consuming):
