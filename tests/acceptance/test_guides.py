@@ -1,0 +1,145 @@
+"""What the guides and the example show, run as it is written, by a real worker on the embedded store."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from faena import Faena
+from faena.options import TaskOptions
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAENA_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("FAENA_STORE", "sqlite")
+    monkeypatch.setenv("FAENA_ENGINE", "direct")
+
+
+@contextmanager
+def working(app: Faena) -> Iterator[None]:
+    """Run a worker of the app in a thread."""
+    worker = pytest.importorskip("faena.worker", reason="the worker is not there yet")
+    running = threading.Event()
+    stop: list[Any] = []
+
+    async def work() -> None:
+        async with app.connect() as client:
+            at_work = worker.Worker(
+                tasks=app.tasks,
+                store=client.store,
+                engine=client.engine,
+                connect=lambda: app._make(app.settings)[0],
+                options=worker.WorkerOptions(queues=("high", "default", "media", "bulk"), threads=4),
+                settings=app.settings,
+                app_ref=None,
+            )
+            stop.append(at_work.stop)
+            running.set()
+            await at_work.run()
+
+    thread = threading.Thread(target=lambda: asyncio.run(work()), daemon=True)
+    thread.start()
+    assert running.wait(30)
+    try:
+        yield
+    finally:
+        stop[0]()
+        thread.join(60)
+        app.close()
+    assert not thread.is_alive()
+
+
+class Guide:
+    """The Python blocks of a guide, run one after another in one module."""
+
+    def __init__(self, name: str) -> None:
+        self.path = ROOT / "docs" / "guides" / f"{name}.md"
+        self.blocks = BLOCK.findall(self.path.read_text("utf-8"))
+        self.module = ModuleType(f"guide_{name}")
+        sys.modules[self.module.__name__] = self.module
+
+    def run(self, block: str) -> None:
+        code = compile(block, str(self.path), "exec", dont_inherit=True)
+        exec(code, vars(self.module))
+
+
+@pytest.mark.parametrize("name", ["tasks", "retries"])
+def test_a_guide_works_as_written(name: str) -> None:
+    guide = Guide(name)
+    definitions, *steps = guide.blocks
+    guide.run(definitions)
+    with working(guide.module.app):
+        for step in steps:
+            guide.run(step)
+
+
+async def test_the_guides_endpoints_and_coroutines_work() -> None:
+    import httpx
+
+    guide = Guide("tasks")
+    definitions, *steps = guide.blocks
+    guide.run(definitions)
+    for step in steps:
+        if "async def" in step:
+            guide.run(step)
+    app = guide.module.app
+    assert (await app.aget(await guide.module.upload())).task == "thumbnail"
+    transport = httpx.ASGITransport(app=guide.module.api)
+    async with httpx.AsyncClient(transport=transport, base_url="http://guide") as http:
+        thumbnail = await http.post("/thumbnails", params={"media_id": 1, "file_path": "a.jpg"})
+        total = await http.post("/sums", params={"a": 1, "b": 2})
+    assert (thumbnail.status_code, total.status_code) == (202, 202)
+    assert (await app.aget(thumbnail.json()["job_id"])).task == "thumbnail"
+    assert (await app.aget(total.json()["job_id"])).task == "add"
+    await app.aclose()
+
+
+def test_the_guide_tells_every_option() -> None:
+    told = (ROOT / "docs" / "guides" / "tasks.md").read_text("utf-8")
+    table = told.partition("| option |")[2].partition("\n\n")[0]
+    assert [name for name in TaskOptions.__struct_fields__ if f"`{name}`" not in table] == []
+
+
+def test_what_the_design_shows_works_as_written(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = Guide("tasks")
+    guide.run(guide.blocks[0])
+    module = guide.module
+    with working(module.app):
+        job = module.thumbnail.enqueue(media_id=1, file_path="a.jpg")
+        assert job.wait(timeout=30) == {"thumbnail_path": "a.jpg.300.jpg"}
+
+        async def later() -> Any:
+            prepared = module.thumbnail.using(queue="high", delay=300, key="media-1")
+            return await prepared.aenqueue(media_id=1, file_path="a.jpg")
+
+        assert asyncio.run(later()).status == "scheduled"
+
+
+def test_the_example_says_hello() -> None:
+    path = ROOT / "examples" / "hello.py"
+    spec = importlib.util.spec_from_file_location("hello", path)
+    assert spec is not None
+    assert spec.loader is not None
+    hello = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hello)
+    with working(hello.app):
+        ran = subprocess.run(
+            [sys.executable, path], capture_output=True, text=True, env={**os.environ}, timeout=90, check=True
+        )
+    assert ran.stdout.splitlines()[-1] == "Hello, world!"
