@@ -70,6 +70,24 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
+def engines_table() -> str:
+    """What each engine says that it can do."""
+    from faena.engines.direct import DirectEngine
+    from faena.engines.huey import HueyEngine
+
+    columns = {
+        "messages": "delivers",
+        "queue order": "queue_order",
+        "priority": "priority",
+        "processes": "separate_processes",
+    }
+    rows = [f"| engine | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
+    for engine in (DirectEngine, HueyEngine):
+        can = ("yes" if getattr(engine.capabilities, capability) else "no" for capability in columns.values())
+        rows.append(f"| `{engine.name}` | {' | '.join(can)} |")
+    return "\n".join(rows)
+
+
 def commands() -> str:
     """What each command's own help says."""
     from typer.main import get_command
@@ -112,6 +130,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "steps": steps_table,
     "settings": settings_table,
     "commands": commands,
+    "engines": engines_table,
     "make": make_targets,
 }
 
