@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from faena.durations import Duration, seconds
 from faena.errors import InvalidOptions
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from faena.ports.engine import Engine
     from faena.ports.store import CancelResult, Inserted, Store
     from faena.settings import Settings
+    from faena.stores.memory import MemoryStore
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Faena(Registry):
     ) -> None:
         super().__init__(name)
         self._settings = settings
-        self._wiring = wiring
+        self._own_wiring = self._wiring = wiring
         self._packs: dict[str, Pack] = {}
         self._portals: Portals | None = None
 
@@ -145,16 +146,29 @@ class Faena(Registry):
 
         await asyncio.to_thread(self.close)
 
+    def use(self, settings: Settings) -> None:
+        """Take these settings in place of the environment's, or of those given in the code (a command's flags win)."""
+        if settings != self._settings:
+            self.close()
+            self._settings, self._wiring = settings, self._own_wiring
+
+    def make_store(self) -> Store:
+        """Return a store on this app's jobs, not yet opened: another one at each call, each for one event loop."""
+        return self._wired().make_store(self.settings)
+
+    def make_engine(self) -> Engine:
+        """Return this app's engine: another one at each call."""
+        return self._wired().make_engine(self.settings)
+
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Client]:
         """Open a store and an engine for the running loop, and close them at the end."""
         from faena.client import Client
 
-        settings = self.settings
-        store, engine = self._make(settings)
+        store, engine = self.make_store(), self.make_engine()
         try:
             await store.open()
-            client = Client(store, engine, self.tasks, enabled=settings.queue_enabled)
+            client = Client(store, engine, self.tasks, enabled=self.settings.queue_enabled)
             try:
                 yield client
             finally:
@@ -163,15 +177,10 @@ class Faena(Registry):
             await store.close()
             engine.close()
 
-    def _make(self, settings: Settings) -> tuple[Store, Engine]:
-        if self._wiring is not None:
-            return self._wiring.make_store(settings), self._wiring.make_engine(settings)
-        from faena import wiring
-
-        selection = wiring.select(settings)
-        for warning in selection.warnings:
-            log.warning(warning)
-        return wiring.make_store(settings, selection), wiring.make_engine(settings, selection)
+    def _wired(self) -> Wiring:
+        if self._wiring is None:
+            self._wiring = _Selected(self.settings)
+        return self._wiring
 
     def _portal(self) -> Portal:
         if self._portals is None:
@@ -191,6 +200,34 @@ class Faena(Registry):
 
     def __repr__(self) -> str:
         return f"<Faena {self.name}: {len(self.tasks)} tasks>"
+
+
+class _Selected:
+    """The wiring that the settings select, decided once."""
+
+    def __init__(self, settings: Settings) -> None:
+        from faena import wiring
+
+        self._selection = wiring.select(settings)
+        self._memory: MemoryStore | None = None
+        for warning in self._selection.warnings:
+            log.warning(warning)
+
+    def make_store(self, settings: Settings) -> Store:
+        """Return a store. In memory all are doors to the same jobs, or one loop would not see another's."""
+        from faena import wiring
+
+        if self._selection.store != "memory":
+            return wiring.make_store(settings, self._selection)
+        if self._memory is None:
+            self._memory = cast("MemoryStore", wiring.make_store(settings, self._selection))
+        return self._memory.beside()
+
+    def make_engine(self, settings: Settings) -> Engine:
+        """Return an engine."""
+        from faena import wiring
+
+        return wiring.make_engine(settings, self._selection)
 
 
 async def _submit(client: Client, requests: Sequence[JobRequest]) -> list[Inserted]:

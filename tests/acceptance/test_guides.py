@@ -44,7 +44,7 @@ def working(app: Faena) -> Iterator[None]:
                 tasks=app.tasks,
                 store=client.store,
                 engine=client.engine,
-                connect=lambda: app._make(app.settings)[0],
+                connect=app.make_store,
                 options=worker.WorkerOptions(queues=("high", "default", "media", "bulk"), threads=4),
                 settings=app.settings,
                 app_ref=None,

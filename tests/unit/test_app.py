@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from faena import (
 from faena.errors import Conflict, FaenaError, WaitTimeout
 from faena.job import Failure, Status, Step
 from faena.ports.store import CancelResult
+from faena.settings import Settings
 
 
 def double(number: int) -> int:
@@ -109,6 +111,35 @@ def test_registering_opens_nothing_and_reads_no_setting(monkeypatch: pytest.Monk
     app = Faena(wiring=wiring)
     app.task(double)
     assert wiring.opened == 0
+    app.close()
+
+
+def test_with_the_memory_store_every_loop_sees_the_same_jobs() -> None:
+    app = Faena(settings=Settings(store="memory", engine="direct"))
+    job = app.task(double).enqueue(number=1)
+
+    async def seen_elsewhere() -> object:
+        async with app.connect() as client:
+            return await client.get(job.id)
+
+    assert asyncio.run(seen_elsewhere()) == job.job
+    app.close()
+    assert app.get(job.id).job == job.job
+    app.close()
+
+
+def test_settings_given_later_win(tmp_path: Path) -> None:
+    one, other = (
+        Settings(data_dir=tmp_path / name, store="sqlite", engine="direct") for name in ("one", "other")
+    )
+    app = Faena(settings=one)
+    job = app.task(double).enqueue(number=1)
+    app.use(other)
+    assert app.settings == other
+    with pytest.raises(NotFound):
+        app.get(job.id)
+    app.use(one)
+    assert app.get(job.id).id == job.id
     app.close()
 
 
