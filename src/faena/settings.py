@@ -107,7 +107,7 @@ class Settings(BaseModel):
     host: str = _setting(
         "127.0.0.1",
         "API_HOST",
-        "The address that the server listens on. Another than loopback wants FAENA_SECRET.",
+        "The address that the server listens on; this release takes loopback addresses only.",
         "an address or host name",
         min_length=1,
     )
@@ -122,7 +122,7 @@ class Settings(BaseModel):
     secret: str | None = _setting(
         None,
         "FAENA_SECRET",
-        "Signs the tokens of users. Unset: no tokens, and the server listens on loopback only.",
+        "For the tokens of a later release; the server of this one refuses to start with it.",
         'at least 32 characters (python -c "import secrets; print(secrets.token_urlsafe(48))" makes one)',
         min_length=32,
         repr=False,
