@@ -290,20 +290,21 @@ class StoreMachine(RuleBasedStateMachine):
         return self._runner.run(wait())
 
 
-def drive(make_store: MakeStore, *, histories: int = 150) -> None:
+def drive(make_store: MakeStore, *, histories: int = 150, shrink: bool = True) -> None:
     """Compare a store with the model over random histories; raises with the shortest history that differs.
 
-    ``make_store`` returns a store that is not open, on new and empty data, at each call.
+    ``make_store`` returns a store that is not open, on new and empty data, at each call. Without ``shrink`` the
+    first history that differs is told as it was found.
     """
 
     class Machine(StoreMachine):
         pass
 
     Machine.make_store = staticmethod(make_store)
-    run_state_machine_as_test(Machine, settings=_settings(histories))
+    run_state_machine_as_test(Machine, settings=_settings(histories, shrink))
 
 
-def _settings(histories: int) -> settings:
+def _settings(histories: int, shrink: bool) -> settings:
     deep = os.environ.get("FAENA_HISTORIES")
     return settings(
         max_examples=int(deep) if deep else histories,
@@ -311,7 +312,8 @@ def _settings(histories: int) -> settings:
         stateful_step_count=40,
         deadline=None,
         database=None,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
         print_blob=bool(deep),
     )
