@@ -275,7 +275,8 @@ class StoreMachine(RuleBasedStateMachine):
             events = [(event.type, event.status, event.attempt, event.progress) for event in story.events]
             assert events == model.events
             assert [event.seq for event in story.events] == list(range(1, len(events) + 1))
-            assert self._told[job_id] == list(story.events)
+            life = self._told[job_id][-len(events) :]  # an id that was pruned may have come back
+            assert life == list(story.events)
 
     def _id(self, number: int) -> str:
         return self._made[-1 - number % len(self._made)].id
