@@ -13,6 +13,7 @@ import msgspec
 
 from faena.errors import Cancelled, Rejected, SoftTimeout, Stale
 from faena.events import EventType, NewEvent
+from faena.job import Record
 
 if TYPE_CHECKING:
     from faena.settings import Settings
@@ -27,26 +28,32 @@ MAX_MESSAGE: Final = 4000
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
+class Item(Record, frozen=True):
+    """What a function told: at one call, or gathered."""
+
+    progress: float | None = None
+    message: str | None = None
+    events: tuple[NewEvent, ...] = ()
+    checkpoint: bytes | None = None
+    size: int = 0
+    """About how many bytes the events take."""
+
+
 class Line(Protocol):
     """Between a running function and who runs it. The flags may be set from any thread."""
 
     cancelled: bool
     """Somebody asked to cancel the job."""
-    stale: bool
-    """The attempt may not write any more."""
     overdue: bool
     """The time is up and the function has not been told yet; telling it takes the flag down."""
 
-    def tell(
-        self,
-        *,
-        progress: float | None = None,
-        message: str | None = None,
-        event: NewEvent | None = None,
-        size: int = 0,
-        checkpoint: bytes | None = None,
-    ) -> None:
-        """Pass something on to the store. ``size`` is about how many bytes ``event`` takes. Any thread."""
+    @property
+    def stale(self) -> bool:
+        """The attempt may not write any more."""
+        ...
+
+    def tell(self, item: Item) -> None:
+        """Pass something on to the store. Any thread."""
         ...
 
 
@@ -57,20 +64,11 @@ class Rehearsal:
         self.cancelled = False
         self.stale = False
         self.overdue = False
-        self.told: list[dict[str, Any]] = []
+        self.told: list[Item] = []
 
-    def tell(
-        self,
-        *,
-        progress: float | None = None,
-        message: str | None = None,
-        event: NewEvent | None = None,
-        size: int = 0,
-        checkpoint: bytes | None = None,
-    ) -> None:
+    def tell(self, item: Item) -> None:
         """Keep it."""
-        said = {"progress": progress, "message": message, "event": event, "checkpoint": checkpoint}
-        self.told.append({name: value for name, value in said.items() if value is not None})
+        self.told.append(item)
 
 
 class Context:
@@ -126,7 +124,7 @@ class Context:
         self.check()
         if math.isnan(percent):
             raise Rejected("progress must be a number from 0 to 100; it is not a number (NaN)")
-        self._line.tell(progress=min(max(float(percent), 0.0), 100.0), message=_cut(message))
+        self._line.tell(Item(progress=min(max(float(percent), 0.0), 100.0), message=_cut(message)))
 
     def emit(self, name: str, data: Any = None) -> None:
         """Tell an event of the task's own, with data that fits in JSON (64 KiB). Events and log lines keep their
@@ -134,7 +132,8 @@ class Context:
         must not wait, gets `Unavailable` after about 4 MiB unsent (await something between the calls)."""
         self.check()
         copy, size = _json_copy(data, f"the data of event {name!r}")
-        self._line.tell(event=NewEvent(type=EventType.EVENT, event=name, data=copy), size=size)
+        event = NewEvent(type=EventType.EVENT, event=name, data=copy)
+        self._line.tell(Item(events=(event,), size=size))
 
     def log(self, message: str, level: str = "info", **data: Any) -> None:
         """Tell a log line of the job; levels as in `logging`, in small letters. Kept and ordered like events."""
@@ -142,15 +141,15 @@ class Context:
         if level not in LEVELS:
             raise Rejected(f"a log level is one of {', '.join(LEVELS)}; not {level!r}")
         copy, size = _json_copy(data or None, "the data of a log line")
-        text = _cut(str(message))
-        self._line.tell(event=NewEvent(type=EventType.LOG, event=level, message=text, data=copy), size=size)
+        event = NewEvent(type=EventType.LOG, event=level, message=_cut(str(message)), data=copy)
+        self._line.tell(Item(events=(event,), size=size))
 
     def save(self, data: Any) -> None:
         """Keep data that fits in JSON (1 MiB) as the job's checkpoint: a later attempt finds it in `checkpoint`."""
         self.check()
         body = _encode(data, "the checkpoint", MAX_CHECKPOINT)
         self._checkpoint = body
-        self._line.tell(checkpoint=body)
+        self._line.tell(Item(checkpoint=body))
 
     @property
     def checkpoint(self) -> Any:

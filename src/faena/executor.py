@@ -1,0 +1,225 @@
+"""One attempt, from its claim to its finish, in named steps. It never raises: what happens is an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from faena import outcomes
+from faena.attempt import Attempt, Runner, Why
+from faena.batch import Batch
+from faena.context import Context
+from faena.errors import Unavailable
+from faena.isolation.runner import InChild
+from faena.job import Job, Outcome, Step
+from faena.ports.store import Claim, Held, Store
+from faena.reports import Reports
+from faena.runners import InLoop, InThread
+from faena.stopping import Stopping
+from faena.task import Task
+from faena.threads import Threads
+
+if TYPE_CHECKING:
+    from faena.isolation.pool import Pool
+    from faena.settings import Settings
+
+logger = logging.getLogger("faena.executor")
+
+
+class Executor:
+    """Runs attempts on one event loop. `running` are those that are not concluded, `busy` counts their functions."""
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task[Any, Any]],
+        store: Store,
+        settings: Settings | None,
+        pool: Pool,
+        default_timeout: float = 600.0,
+        cancel_grace: float = 10.0,
+        on_change: Callable[[], None],
+        on_released: Callable[[Job], None],
+    ) -> None:
+        self.running: set[Attempt] = set()
+        self.busy = 0
+        self.threads = Threads()
+        self.stopping = Stopping(self.running, cancel_grace=cancel_grace, leave=self._leave)
+        self._tasks = tasks
+        self._settings = settings
+        self._default_timeout = default_timeout
+        self._on_change = on_change
+        """Called when a function or an attempt has ended."""
+        self._on_released = on_released
+        """Called when a job was handed back."""
+        self._finishing = Batch(store.finish)
+        self._reporting = Batch(store.report)
+        self._in_loop = InLoop(self._context, self._limit)
+        self._in_thread = InThread(self._context, self._limit, self.threads)
+        self._in_child = InChild(self._reports, self._limit, pool)
+        self._concluding: set[asyncio.Task[None]] = set()
+
+    async def execute(
+        self, claim: Claim, *, lease_until: float, ended: Callable[[], None] | None = None
+    ) -> None:
+        """Run one attempt to its end; ``lease_until`` by the monotonic clock. Calls ``ended`` once when it is
+        concluded, which may be before this returns (a function that does not end is left behind). Never raises."""
+        attempt = self._begin(claim, lease_until, ended)
+        outcome: Outcome | None
+        try:
+            task = self._resolve(attempt)
+            result = await self._run(attempt)
+            outcome = self._outcome(attempt, task, result)
+        except BaseException as error:
+            outcome = self._outcome_of_error(attempt, error)
+        self._free(attempt)
+        await self._finish(attempt, outcome)
+
+    async def hand_back(self, claim: Claim) -> None:
+        """Release a job that was claimed and not started."""
+        attempt = Attempt(claim.job, lease_until=monotonic())
+        await self._finish(attempt, outcomes.released(claim.job))
+
+    def held(self, attempt: Attempt, held: Held) -> None:
+        """Take up what the store answered to a report, or to the heartbeat."""
+        if not held.held:
+            self.stopping.lost(attempt)
+        elif held.cancel_requested:
+            self.stopping.cancel(attempt)
+
+    def close(self) -> None:
+        """Let go of the timer and of idle threads."""
+        self.stopping.close()
+        self.threads.close()
+
+    def _begin(self, claim: Claim, lease_until: float, ended: Callable[[], None] | None) -> Attempt:
+        attempt = Attempt(claim.job, lease_until=lease_until)
+        attempt.ended = ended
+        self.running.add(attempt)
+        self.busy += 1
+        return attempt
+
+    def _resolve(self, attempt: Attempt) -> Task[Any, Any]:
+        """Find the task and the place where it runs."""
+        task = self._tasks.get(attempt.job.task)
+        if task is None:
+            raise outcomes.unknown(attempt.job, list(self._tasks))
+        attempt.task = task
+        attempt.runner = self._runner(task)
+        return task
+
+    def _runner(self, task: Task[Any, Any]) -> Runner:
+        if task.options.isolation == "process":
+            return self._in_child
+        return self._in_loop if task.is_async else self._in_thread
+
+    async def _run(self, attempt: Attempt) -> bytes | Outcome:
+        """Load the arguments, call the function within its limits, dump its result: where it belongs."""
+        assert attempt.runner is not None
+        return await attempt.runner.run(attempt)
+
+    def _limit(self, attempt: Attempt) -> None:
+        """The function begins: its time runs from now on."""
+        timeout = attempt.job.timeout
+        if timeout is None and attempt.task is not None:
+            timeout = attempt.task.options.timeout
+        self.stopping.limit(attempt, self._default_timeout if timeout is None else timeout)
+
+    def _outcome(self, attempt: Attempt, task: Task[Any, Any], result: bytes | Outcome) -> Outcome | None:
+        if attempt.lost or attempt.concluded:
+            return None
+        if isinstance(result, Outcome):
+            return result
+        return outcomes.completed(attempt.job, task.options, result)
+
+    def _outcome_of_error(self, attempt: Attempt, error: BaseException) -> Outcome | None:
+        if isinstance(error, asyncio.CancelledError) and attempt.why is None:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():  # not by us: the loop itself is being ended
+                attempt.stop(Why.RELEASE)
+        options = None if attempt.task is None else attempt.task.options
+        outcome = outcomes.from_error(attempt.job, options, error, why=attempt.why)
+        if outcome is not None and outcome.error is not None:
+            self._log_failure(attempt, outcome)
+        return outcome
+
+    @staticmethod
+    def _log_failure(attempt: Attempt, outcome: Outcome) -> None:
+        failure = outcome.error
+        assert failure is not None
+        if outcome.step is Step.RETRY:
+            logger.info(
+                "%s failed and is tried again in %.1f s: %s: %s",
+                attempt.job.task,
+                outcome.delay,
+                failure.type,
+                failure.message,
+                extra=attempt.about,
+            )
+        else:
+            logger.warning(
+                "%s failed: %s: %s", attempt.job.task, failure.type, failure.message, extra=attempt.about
+            )
+
+    def _free(self, attempt: Attempt) -> None:
+        """The function has ended (or is left behind): another one may run."""
+        if not attempt.freed:
+            attempt.freed = True
+            self.busy -= 1
+            self._on_change()
+
+    async def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """Store what is told and then the outcome, once; the attempt does not count any more after that."""
+        if attempt.concluded:
+            return
+        attempt.concluded = attempt.over = True
+        try:
+            if outcome is not None:
+                await self._store(attempt, outcome)
+        finally:
+            self.running.discard(attempt)
+            if attempt.ended is not None:
+                attempt.ended()
+            self._on_change()
+
+    async def _store(self, attempt: Attempt, outcome: Outcome) -> None:
+        if attempt.reports is not None:
+            await attempt.reports.flush()
+        pause = 0.05
+        while True:
+            try:
+                accepted = await self._finishing(outcome)
+            except Unavailable as error:
+                if pause == 0.05:
+                    logger.warning("an outcome can't be stored yet: %s", error, extra=attempt.about)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+            except Exception:
+                logger.exception("an outcome was refused by the store", extra=attempt.about)
+                return
+            else:
+                break
+        if accepted and outcome.step is Step.RELEASE:
+            self._on_released(attempt.job)
+        if not accepted:
+            logger.warning("the store refused a stale outcome (%s)", outcome.step, extra=attempt.about)
+
+    def _leave(self, attempt: Attempt) -> None:
+        """Conclude an attempt whose async function swallows its cancellation: it goes on, but nothing of it counts."""
+        logger.error(
+            "%s does not end; its attempt is concluded without it", attempt.job.task, extra=attempt.about
+        )
+        outcome = self._outcome_of_error(attempt, asyncio.CancelledError())
+        self._free(attempt)
+        task = asyncio.get_running_loop().create_task(self._finish(attempt, outcome))
+        self._concluding.add(task)
+        task.add_done_callback(self._concluding.discard)
+
+    def _context(self, attempt: Attempt) -> Context:
+        return attempt.context(self._reports(attempt), self._settings)
+
+    def _reports(self, attempt: Attempt) -> Reports:
+        return Reports(attempt, send=self._reporting, on_held=self.held)

@@ -1,0 +1,47 @@
+"""Redeliver: pending jobs whose message the engine must have lost are sent again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from faena.loops.promote import Deliver
+from faena.ports.store import Store
+
+logger = logging.getLogger("faena.loops")
+
+BATCH: Final = 500
+EVERY: Final = 2.0
+AGE: Final = 5.0
+"""Seconds after which an unclaimed job may have been lost."""
+
+
+class Redeliver:
+    """Needed with engines that deliver only."""
+
+    def __init__(
+        self,
+        store: Store,
+        deliver: Deliver,
+        *,
+        queues: Sequence[str],
+        depth: Callable[[str], Awaitable[int]],
+        age: float = AGE,
+        every: float = EVERY,
+    ) -> None:
+        self._store = store
+        self._deliver = deliver
+        self._queues = tuple(queues)
+        self._depth = depth
+        self._age = age
+        self._every = every
+
+    async def __call__(self) -> float:
+        """Send again what was lost; returns the seconds until the next look."""
+        empty = [queue for queue in self._queues if await self._depth(queue) == 0]
+        lost = await self._store.undelivered(empty=empty, age=self._age, limit=BATCH)
+        if lost:
+            logger.warning("%d jobs are delivered again", len(lost), extra={"count": len(lost)})
+            await self._deliver(lost)
+        return 0.0 if len(lost) >= BATCH else self._every

@@ -1,0 +1,117 @@
+"""A worker as a whole process: signals, the loop, the exit code, and an end even when a function is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from types import FrameType
+from typing import Final
+
+from faena.worker import Worker
+
+logger = logging.getLogger("faena.worker")
+
+DONE: Final = 0
+RECYCLED: Final = 75
+"""The exit code of a worker that has run its ``max_jobs``: start another one."""
+HUNG: Final = 70
+"""The exit code of a worker that did not end in good order, and was ended."""
+SUPERVISED: Final = "FAENA__SUPERVISED"
+"""Set in a worker whose standard input is a pipe that its supervisor holds: at its end the worker stops."""
+MARGIN: Final = 10.0
+"""Seconds beyond the grace time until a process that hangs is ended."""
+SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
+)
+
+OpenWorker = Callable[[], AbstractAsyncContextManager[Worker]]
+
+
+def run_worker_process(open_worker: OpenWorker) -> int:
+    """Run a worker until it is stopped by SIGTERM or SIGINT (a second one: at once), and return the exit code.
+
+    ``open_worker`` opens the store and makes the worker, on the loop. Call this in the main thread, last in the
+    process: when a function can't be stopped, the process is ended from here.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        code, stuck = runner.run(_main(open_worker))
+        if stuck:  # the interpreter would wait for them for ever
+            _exit(code)
+    return code
+
+
+async def _main(open_worker: OpenWorker) -> tuple[int, int]:
+    async with open_worker() as worker:
+        stop = Stop(worker)
+        with stop.on_signals():
+            if SUPERVISED in os.environ:
+                threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+            await worker.run()
+    return (RECYCLED if worker.recycled and not stop.asked else DONE), worker.stuck
+
+
+class Stop:
+    """Stops a worker: in good order the first time, at once the second, and by force when it hangs.
+
+    The handlers are Python's own, not the loop's: they run though an async function blocks the loop.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.asked = 0
+
+    def __call__(self) -> None:
+        """Stop it; any thread."""
+        self.asked += 1
+        now = self.asked > 1
+        self._worker.stop(now=now)
+        self._end_by_force_after(MARGIN if now else self._worker.options.grace + MARGIN)
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Within, the signals to end mean this."""
+        before = {number: signal.signal(number, self._received) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        self()
+
+    @staticmethod
+    def _end_by_force_after(seconds: float) -> None:
+        timer = threading.Timer(seconds, _exit, args=(HUNG,))
+        timer.daemon = True
+        timer.start()
+
+
+def _stop_at_end_of_input(stop: Stop) -> None:
+    """Wait for the supervisor's end of the pipe to close."""
+    while os.read(0, 1024):
+        pass
+    logger.warning("the supervisor is gone; stopping")
+    stop()
+
+
+def _exit(code: int) -> None:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
