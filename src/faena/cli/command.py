@@ -85,7 +85,7 @@ class Command:
         from faena.settings import Settings
         from faena.wiring import load_app
 
-        app = self.__dict__["app"] = load_app(settings.app)
+        app = load_app(settings.app)
         if app.settings == settings:
             return settings
         given = {name: value for name, value in self.flags.items() if value is not None}
@@ -101,7 +101,9 @@ class Command:
         """The application that the settings name, or the shipped packs."""
         from faena.wiring import load_app
 
-        return load_app(self.settings.app)
+        app = load_app(self.settings.app)
+        app.use(self.settings)
+        return app
 
     @cached_property
     def selection(self) -> Selection:

@@ -55,6 +55,9 @@ def demo(
     megapixels: Annotated[float, typer.Option(min=0.1, max=50, help="The size of the drawn one.")] = 12,
 ) -> None:
     """Start Faena in a temporary folder, give it a photograph, and watch the work live."""
+    from httpx import HTTPError
+    from websockets.exceptions import WebSocketException
+
     from faena.cli.demo_server import DemoServer
 
     folder = Path(cli.flags.get("data_dir") or tempfile.mkdtemp(prefix="faena-demo-"))  # type: ignore[arg-type]
@@ -62,7 +65,11 @@ def demo(
     engine = cli.flags.get("engine")
     with DemoServer(folder, engine=None if engine is None else str(engine)) as server:
         cli.aside.print(f"Faena is up: {server.address}/  (store {server.store}, engine {server.engine})\n")
-        ended = cli.run(_watch(cli, server.address, picture))
+        try:
+            ended = cli.run(_watch(cli, server.address, picture))
+        except (OSError, HTTPError, WebSocketException) as error:
+            told = str(error) or type(error).__name__
+            raise DemoFailed(f"{told}; the server said:\n{server.last_words()}") from error
         _tell(cli, ended, picture, folder, server.address)
         if keep:
             cli.aside.print(f"\nStill up at {server.address}/ until Ctrl-C.")

@@ -73,6 +73,10 @@ class DemoServer:
         with contextlib.suppress(KeyboardInterrupt):
             self._process.wait()
 
+    def last_words(self) -> str:
+        """Return the end of what the server logged."""
+        return self._log.read_text("utf-8", "replace").strip()[-2000:] or "nothing"
+
     def _first_words(self) -> dict[str, Any]:
         """Return the line in which the server says where it is."""
         lines: queue.Queue[bytes] = queue.Queue()
@@ -84,8 +88,7 @@ class DemoServer:
         except queue.Empty:
             line = b""
         if not line:
-            said = self._log.read_text("utf-8", "replace").strip()
-            raise ServerDidNotStart(f"the server did not start; it said: {said or 'nothing'}")
+            raise ServerDidNotStart(f"the server did not start; it said:\n{self.last_words()}")
         told: dict[str, Any] = json.loads(line)
         return told
 

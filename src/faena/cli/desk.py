@@ -29,7 +29,8 @@ async def opened(command: Command) -> AsyncIterator[Desk]:
     from faena.client import Client
     from faena.wiring import make_engine, make_store
 
-    store = make_store(command.settings, command.selection)
+    in_memory = command.selection.store == "memory"  # the application's own jobs are in there too
+    store = command.app.make_store() if in_memory else make_store(command.settings, command.selection)
     engine = make_engine(command.settings, command.selection)
     await store.open()
     client = Client(store, engine, command.app.tasks, enabled=command.settings.queue_enabled)

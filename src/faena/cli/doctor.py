@@ -114,4 +114,8 @@ def _print(cli: Command, findings: list[Finding]) -> None:
         if finding.advice:
             cli.console.print(f"    → {escape(finding.advice)}")
     faults, warnings = _faults(findings), sum(finding.level == WARNING for finding in findings)
-    cli.console.print(f"\n{counted(faults, 'fault')}, {counted(warnings, 'warning')}" if faults or warnings else "\nAll is well.")
+    cli.console.print(
+        f"\n{counted(faults, 'fault')}, {counted(warnings, 'warning')}"
+        if faults or warnings
+        else "\nAll is well."
+    )

@@ -45,7 +45,8 @@ async def _serve(cli: Command, *, with_worker: bool) -> None:
         )
         server = make_server(api, host=settings.host, port=settings.port)
         with listen(settings.host, settings.port) as listening:
-            announce(cli, address=address_of(listening), worker=with_worker)
+            address = address_of(listening)
+            _once_started(server, lambda: announce(cli, address=address, worker=with_worker))
             await serve_until_stopped(server, listening, worker)
 
 
@@ -73,6 +74,17 @@ async def serve_until_stopped(server: ApiServer, listening: socket.socket, worke
         parts.append(worker.run())
     with on_signals(stop):
         await until_all_end(parts, stop=lambda: stop(False))
+
+
+def _once_started(server: ApiServer, tell: Callable[[], None]) -> None:
+    """Call ``tell`` when the server answers."""
+    startup = server.startup
+
+    async def started(sockets: list[socket.socket] | None = None) -> None:
+        await startup(sockets)
+        tell()
+
+    server.startup = started  # type: ignore[method-assign]
 
 
 async def until_all_end(parts: list[Coroutine[Any, Any, None]], *, stop: Callable[[], None]) -> None:
