@@ -9,6 +9,8 @@ EXTRAS := huey,media
 WORKERS ?= 2
 
 export UV_LINK_MODE ?= copy
+# The certificates that this machine trusts, as pip and curl use them.
+export UV_SYSTEM_CERTS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help

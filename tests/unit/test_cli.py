@@ -93,6 +93,10 @@ def test_help_names_every_command(run: Run) -> None:
         assert f" {name} " in output
 
 
+def test_the_version_is_shown(run: Run) -> None:
+    assert run("--version").stdout.startswith("faena 0.")
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = "import sys; from faena.cli import build; build(); print(*sys.modules)"
     loaded = subprocess.run(

@@ -35,10 +35,17 @@ def main() -> None:
     build()()
 
 
-def _root(version: bool = typer.Option(False, "--version", help="Show the version.", is_eager=True)) -> None:
-    """Background jobs for Python web applications: live progress, never lost."""
-    if version:
-        from importlib.metadata import version as version_of
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
 
-        typer.echo(f"faena {version_of('faena')}")
+        typer.echo(f"faena {version('faena')}")
         raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(
+        False, "--version", help="Show the version.", is_eager=True, callback=_show_version
+    ),
+) -> None:
+    """Background jobs for Python web applications: live progress, never lost."""

@@ -150,14 +150,14 @@ def _tell(cli: Command, ended: list[Ended], picture: Path, folder: Path, address
 
 
 def made_files(result: Any, folder: Path) -> list[tuple[str, Path]]:
-    """Return the files that a result names (``thumbnail_path``, …), found in the media root below ``folder``."""
+    """Return the files that a result names (``"thumbnail_path": "/media/…"``), found below ``folder``."""
     found: list[tuple[str, Path]] = []
     for name, value in (result if isinstance(result, dict) else {}).items():
         if isinstance(value, dict):
             found += made_files(value, folder)
         elif name.endswith("_path") and isinstance(value, str):
-            path = folder / "media" / value
-            if path.is_file():
+            path = folder / value.lstrip("/")
+            if path.is_file() and name != "file_path":
                 found.append((name.removesuffix("_path").replace("_", " "), path))
     return found
 
