@@ -51,13 +51,12 @@ class MediaRoot:
             descriptor = os.open(path, _READ)
         except OSError as error:
             raise _path_fault(file_path, error) from error
-        file = os.fdopen(descriptor, "rb")
         try:
             self._must_be_inside(file_path, path, descriptor)
         except BaseException:
-            file.close()
+            os.close(descriptor)
             raise
-        return file
+        return os.fdopen(descriptor, "rb")
 
     def derived(self, file_path: str, name: str) -> str:
         """Return the path of the result ``name`` of a source: always the same one for the same source."""
@@ -145,7 +144,7 @@ def _must_be_sane(file_path: str) -> None:
         names = [len(name) for name in file_path.encode().split(b"/")]
     except UnicodeEncodeError:
         raise InvalidPath(file_path, "is not valid Unicode") from None
-    if sum(names) > MAX_PATH or max(names) > MAX_NAME:
+    if sum(names) + len(names) > MAX_PATH or max(names) > MAX_NAME:
         raise InvalidPath(file_path, f"is too long: at most {MAX_PATH} bytes, and {MAX_NAME} for one name")
 
 

@@ -23,6 +23,9 @@ MAX_PIXELS: Final = 100_000_000
 MAX_SIDE: Final = 65_535
 MAX_FRAMES: Final = 1_000
 
+LYING: Final = (5, 6, 7, 8)
+"""EXIF orientations whose width is shown as the height."""
+
 WEB_SIDE: Final = 2560
 """The longer side of an optimised picture is at most this long."""
 THUMBNAIL_QUALITY: Final = 80
@@ -53,14 +56,17 @@ class Picture:
     """A picture file, its header read and within limits. Raises `BadPicture` for any other file."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
-        self.kind = _kind(file)
+        self._descriptor = file.fileno()
+        self.size = os.fstat(self._descriptor).st_size
+        self.kind = _kind(self._read(HEAD))
         with reading(self.kind):
             header = self._load()
-        self.width: int = header.width
-        self.height: int = header.height
-        self.frames: int = header.get("n-pages") if "n-pages" in header.get_fields() else 1
+        sides = (header.width, header.height)
+        fields = header.get_fields()
+        lies = "orientation" in fields and header.get("orientation") in LYING
+        self.width, self.height = reversed(sides) if lies else sides
+        """As it is shown."""
+        self.frames: int = header.get("n-pages") if "n-pages" in fields else 1
         self._must_fit()
 
     def decode(self, side: int | None = None) -> pyvips.Image:
@@ -77,16 +83,21 @@ class Picture:
         with reading(self.kind):
             return self._load(n=-1)
 
-    def bytes(self) -> bytes:
+    def content(self) -> bytes:
         """Return the file as it is."""
-        self._file.seek(0)
-        return self._file.read()
+        return self._read()
+
+    def _read(self, size: int = -1) -> bytes:
+        """Read from the start. libvips moves the descriptor's place, so no buffer may lie in between."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        with open(self._descriptor, "rb", buffering=0, closefd=False) as file:
+            return file.read(size)
 
     def _load(self, **options: Any) -> pyvips.Image:
         import pyvips
 
-        self._file.seek(0)
-        source = pyvips.Source.new_from_descriptor(self._file.fileno())
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        source = pyvips.Source.new_from_descriptor(self._descriptor)
         loader = getattr(pyvips.Image, LOADERS[self.kind])
         image: pyvips.Image = loader(source, access="sequential", fail_on="error", **options)
         return image
@@ -137,7 +148,7 @@ def optimise(picture: Picture, image: pyvips.Image) -> Made:
     """
     with making(), reading(picture.kind):
         made = _animation(picture) if picture.frames > 1 else _still(picture.kind, image)
-        original = stripping.strip(picture.kind, picture.bytes())
+        original = stripping.strip(picture.kind, picture.content())
     if original is None or len(made.data) < WORTH_IT * len(original):
         return made
     return Made(original, picture.kind, picture.width, picture.height, kept=True)
@@ -193,7 +204,8 @@ def _animation(picture: Picture) -> Made:
 
 def _photographic(image: pyvips.Image) -> bool:
     part = quality.sample(image)
-    return len(part.pngsave_buffer(keep="none", compression=6)) > PHOTOGRAPHIC * part.width * part.height
+    lossless: bytes = part.pngsave_buffer(keep="none", compression=6)
+    return len(lossless) > float(PHOTOGRAPHIC * part.width * part.height)
 
 
 def _smaller(image: pyvips.Image, side: int) -> pyvips.Image:
@@ -207,7 +219,9 @@ def _upright(image: pyvips.Image) -> pyvips.Image:
     """The same pixels, turned as the EXIF orientation says, in sRGB."""
     if _has_foreign_colours(image):
         image = image.icc_transform("srgb", embedded=True, intent="perceptual")
-    return image.autorot()
+    turned = "orientation" in image.get_fields() and image.get("orientation") != 1
+    upright: pyvips.Image = image.copy_memory().autorot() if turned else image
+    return upright
 
 
 def _has_foreign_colours(image: pyvips.Image) -> bool:
@@ -218,7 +232,7 @@ def _has_foreign_colours(image: pyvips.Image) -> bool:
         return False
     profile: bytes = image.get("icc-profile-data")
     own = b"sRGB", "sRGB".encode("utf-16-be")
-    return not any(name in profile for name in own)
+    return all(name not in profile for name in own)
 
 
 def _eight_bits(image: pyvips.Image) -> pyvips.Image:
@@ -233,9 +247,7 @@ def _opaque(image: pyvips.Image) -> pyvips.Image:
     return image.extract_band(0, n=image.bands - 1).copy_memory()
 
 
-def _kind(file: BinaryIO) -> Kind:
-    file.seek(0)
-    head = file.read(HEAD)
+def _kind(head: bytes) -> Kind:
     if not head:
         raise BadPicture("the file is empty; a picture was expected")
     kind = sniff(head)
@@ -276,5 +288,6 @@ def _translated(told: str) -> Iterator[None]:
 def _reason(error: pyvips.Error) -> str:
     """What libvips said, in one line and without the names of its parts."""
     lines = (line.strip() for line in str(error.detail or error.message).splitlines())
-    said = dict.fromkeys(line.partition(": ")[2] or line for line in lines if line)
-    return "; ".join(said)[:300]
+    said = dict.fromkeys(line.partition(": ")[2] or line for line in lines)
+    telling = [line for line in said if line and not line.startswith(("bad seek", "("))]
+    return "; ".join(telling)[:300]
