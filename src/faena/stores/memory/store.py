@@ -60,10 +60,12 @@ class MemoryStore:
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ledger.listeners.add(self._wake)
+        with self._ledger.lock:  # another thread may be calling the listeners
+            self._ledger.listeners.add(self._wake)
 
     async def close(self) -> None:
-        self._ledger.listeners.discard(self._wake)
+        with self._ledger.lock:
+            self._ledger.listeners.discard(self._wake)
         self._loop = None
 
     async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
