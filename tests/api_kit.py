@@ -74,6 +74,10 @@ class Kit:
         """A fresh application."""
         return create_app(client=self.client, app=self.app, settings=self.settings, selection=self.selection)
 
+    def listen_again(self) -> None:
+        """Take a new client: a server that stops ends the streams of the one before."""
+        self.client = Client(self.store, DirectEngine(), self.app.tasks)
+
     async def enqueue(self, task: str = "add", *, args: dict[str, Any] | None = None, **options: Any) -> Job:
         inserted = await self.client.enqueue(JobRequest(task=task, args=args or {"a": 1}, **options))
         return inserted.job

@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
 
 from faena import dashboard
 from faena.api import auth, openapi, problems, ws
@@ -35,7 +36,15 @@ def create_app(
     secret is set, for this release could not honour it.
     """
     auth.check_secret(settings.secret)
-    api = FastAPI(title=app.name, description=ABOUT, version=version("faena"), lifespan=_lifespan)
+    api = FastAPIOffline(  # its /docs loads nothing from elsewhere
+        title=app.name,
+        description=ABOUT,
+        version=version("faena"),
+        lifespan=_lifespan,
+        redoc_url=None,
+        static_url="/assets/docs",
+        favicon_url="/assets/icon.svg",
+    )
     api.state.faena = Services(
         client=client, app=app, settings=settings, selection=selection, embedded=worker is not None
     )
