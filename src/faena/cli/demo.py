@@ -72,8 +72,10 @@ def demo(
             raise DemoFailed(f"{told}; the server said:\n{server.last_words()}") from error
         _tell(cli, ended, picture, folder, server.address)
         if keep:
-            cli.aside.print(f"\nStill up at {server.address}/ until Ctrl-C.")
+            cli.aside.print(f"\nIt stays up at {server.address}/ until Ctrl-C.")
             server.wait()
+        else:
+            cli.aside.print("\nIt stops now. `faena demo --keep` leaves it up; `faena up` starts your own.")
     failed = [one.name for one in ended if one.job["status"] != "completed"]
     if failed:
         raise DemoFailed(f"not everything was completed: {', '.join(failed)}")
@@ -185,4 +187,3 @@ def _print(
             f"{one.name}: {one.job['status']} after {duration(one.seconds)}{told}", markup=False
         )
     cli.console.print(f"\nThe page: {address}/", markup=False)
-    cli.console.print("It stops now; `faena up` starts your own, `faena demo --keep` leaves this one up.")

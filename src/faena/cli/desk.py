@@ -27,10 +27,9 @@ class Desk:
 async def opened(command: Command) -> AsyncIterator[Desk]:
     """Open the selected store and engine, with a client for the application's tasks."""
     from faena.client import Client
-    from faena.wiring import make_engine, make_store
+    from faena.wiring import make_engine
 
-    in_memory = command.selection.store == "memory"  # the application's own jobs are in there too
-    store = command.app.make_store() if in_memory else make_store(command.settings, command.selection)
+    store = another_store(command)
     engine = make_engine(command.settings, command.selection)
     await store.open()
     client = Client(store, engine, command.app.tasks, enabled=command.settings.queue_enabled)
@@ -40,3 +39,12 @@ async def opened(command: Command) -> AsyncIterator[Desk]:
         await client.close()
         await store.close()
         engine.close()
+
+
+def another_store(command: Command) -> Store:
+    """Return a store on the selected jobs, not yet opened; each is for one event loop."""
+    from faena.wiring import make_store
+
+    if command.selection.store == "memory":  # all doors to the same jobs: the application knows which
+        return command.app.make_store()
+    return make_store(command.settings, command.selection)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
+import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import typer
 
 from faena.cli.desk import Desk, opened
 from faena.errors import InvalidSettings
@@ -16,64 +19,102 @@ from faena.errors import InvalidSettings
 if TYPE_CHECKING:
     from faena.api.server import ApiServer
     from faena.cli.command import Command
-    from faena.worker import Worker
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    from faena.worker import Worker, WorkerOptions
 
 
 def serve(cli: Command, *, with_worker: bool) -> None:
     """Serve until stopped, with a worker in the same process if asked."""
-    _on_a_fast_loop(_serve(cli, with_worker=with_worker))
+    from faena.process import run_worker_process
+
+    @asynccontextmanager
+    async def ready() -> AsyncIterator[Worker]:
+        async with opened(cli) as desk:
+            worker = make_worker(cli, desk) if with_worker else None
+            with Server(cli, desk, worker) as server:
+                yield cast("Worker", server)  # it runs and stops as a worker does
+
+    raise typer.Exit(run_worker_process(ready))
 
 
-def work(cli: Command, *, max_jobs: int | None) -> None:
+def work(cli: Command, *, solo: bool, max_jobs: int | None) -> None:
     """Run one worker process, or a crew of them with a supervisor, until stopped."""
-    if cli.settings.processes > 1 or max_jobs is not None:
-        raise NotImplementedError
-    _on_a_fast_loop(_work(cli))
+    from faena.process import SUPERVISED, run_worker_process
+
+    alone = solo or SUPERVISED in os.environ
+    if not alone and (cli.settings.processes > 1 or max_jobs is not None):
+        raise typer.Exit(_supervise(cli, max_jobs))
+
+    @asynccontextmanager
+    async def ready() -> AsyncIterator[Worker]:
+        async with opened(cli) as desk:
+            if SUPERVISED not in os.environ:
+                announce(cli, worker=True)
+            yield make_worker(cli, desk, max_jobs=max_jobs)
+
+    raise typer.Exit(run_worker_process(ready))
 
 
-async def _serve(cli: Command, *, with_worker: bool) -> None:
-    from faena.api.app import create_app
-    from faena.api.server import make_server
+def _supervise(cli: Command, max_jobs: int | None) -> int:
+    """Keep a crew of worker processes; they load the same settings, from the environment."""
+    from faena.supervisor import Supervisor
 
-    settings = cli.settings
-    async with opened(cli) as desk:
-        worker = make_worker(cli, desk) if with_worker else None
+    announce(cli, worker=True)
+    command = [sys.executable, "-m", "faena", "worker", "--processes", "1"]
+    if max_jobs is not None:
+        command += ["--max-jobs-per-child", str(max_jobs)]
+    return Supervisor(command, processes=cli.settings.processes, grace=cli.settings.grace).run()
+
+
+class Server:
+    """The server, with a worker beside it or alone, on one loop. They live and end together."""
+
+    recycled = False
+
+    def __init__(self, cli: Command, desk: Desk, worker: Worker | None) -> None:
+        from faena.api.app import create_app
+        from faena.api.server import GRACE, make_server
+        from faena.worker import WorkerOptions
+
+        settings = cli.settings
         api = create_app(
             client=desk.client, app=cli.app, settings=settings, selection=cli.selection, worker=worker
         )
-        server = make_server(api, host=settings.host, port=settings.port)
-        with listen(settings.host, settings.port) as listening:
-            address = address_of(listening)
-            _once_started(server, lambda: announce(cli, address=address, worker=with_worker))
-            await serve_until_stopped(server, listening, worker)
+        self._server = make_server(api, host=settings.host, port=settings.port)
+        self._worker = worker
+        self._cli = cli
+        self._socket = listen(settings.host, settings.port)
+        alone = WorkerOptions(queues=(), grace=GRACE)
+        self.options: WorkerOptions = alone if worker is None else worker.options
 
+    def __enter__(self) -> Self:
+        return self
 
-async def _work(cli: Command) -> None:
-    async with opened(cli) as desk:
-        worker = make_worker(cli, desk)
-        announce(cli, worker=True)
-        with on_signals(lambda again: worker.stop(now=again)):
-            await worker.run()
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
+    @property
+    def stuck(self) -> int:
+        """How many functions were left behind and still run."""
+        return 0 if self._worker is None else self._worker.stuck
 
-async def serve_until_stopped(server: ApiServer, listening: socket.socket, worker: Worker | None) -> None:
-    """Run both until a signal. Then the server takes no new request and the worker no new job, at the same time;
-    requests under way end first, and jobs within their grace time. A second signal stops both at once."""
+    async def run(self) -> None:
+        """Serve and work until stopped; when one part ends, so does the other."""
+        address = address_of(self._socket)
+        _once_started(
+            self._server, lambda: announce(self._cli, address=address, worker=self._worker is not None)
+        )
+        self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+        parts: list[Coroutine[Any, Any, None]] = [self._server.serve(sockets=[self._socket])]
+        if self._worker is not None:
+            parts.append(self._worker.run())
+        await _until_all_end(parts, stop=self.stop)
 
-    def stop(again: bool) -> None:
-        server.should_exit = True
-        server.force_exit = again
-        if worker is not None:
-            worker.stop(now=again)
-
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    parts: list[Coroutine[Any, Any, None]] = [server.serve(sockets=[listening])]
-    if worker is not None:
-        parts.append(worker.run())
-    with on_signals(stop):
-        await until_all_end(parts, stop=lambda: stop(False))
+    def stop(self, *, now: bool = False) -> None:
+        """Take no new request and no new job, both at once: requests under way end, jobs have their grace time."""
+        self._server.should_exit = True
+        self._server.force_exit = self._server.force_exit or now
+        if self._worker is not None:
+            self._worker.stop(now=now)
 
 
 def _once_started(server: ApiServer, tell: Callable[[], None]) -> None:
@@ -87,7 +128,7 @@ def _once_started(server: ApiServer, tell: Callable[[], None]) -> None:
     server.startup = started  # type: ignore[method-assign]
 
 
-async def until_all_end(parts: list[Coroutine[Any, Any, None]], *, stop: Callable[[], None]) -> None:
+async def _until_all_end(parts: list[Coroutine[Any, Any, None]], *, stop: Callable[[], None]) -> None:
     """Run parts that live and end together: when one ends, the others are told to stop; the first error is raised."""
     tasks = [asyncio.create_task(part) for part in parts]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -97,35 +138,10 @@ async def until_all_end(parts: list[Coroutine[Any, Any, None]], *, stop: Callabl
         task.result()
 
 
-@contextlib.contextmanager
-def on_signals(stop: Callable[[bool], None]) -> Iterator[None]:
-    """Call ``stop(False)`` at the first signal to end and ``stop(True)`` at later ones, on the running loop."""
-    loop = asyncio.get_running_loop()
-    seen = 0
-
-    def received() -> None:
-        nonlocal seen
-        seen += 1
-        stop(seen > 1)
-
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number in STOP_SIGNALS:
-        try:
-            loop.add_signal_handler(number, received)
-        except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(received))
-    try:
-        yield
-    finally:
-        for number in STOP_SIGNALS:
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
-            signal.signal(number, before[number])
-
-
-def make_worker(cli: Command, desk: Desk) -> Worker:
+def make_worker(cli: Command, desk: Desk, *, max_jobs: int | None = None) -> Worker:
     """Return the worker that the settings describe, on the desk's store and engine."""
-    from faena.wiring import make_store, worker_queues
+    from faena.cli.desk import another_store
+    from faena.wiring import worker_queues
     from faena.worker import Worker, WorkerOptions
 
     settings = cli.settings
@@ -133,12 +149,13 @@ def make_worker(cli: Command, desk: Desk) -> Worker:
         tasks=cli.app.tasks,
         store=desk.store,
         engine=desk.engine,
-        connect=lambda: make_store(settings, cli.selection),
+        connect=lambda: another_store(cli),
         options=WorkerOptions(
             queues=worker_queues(settings, cli.app),
             threads=settings.threads,
             lease=settings.lease,
             grace=settings.grace,
+            max_jobs=max_jobs,
         ),
         settings=settings,
         app_ref=settings.app,
@@ -210,14 +227,3 @@ def _banner(cli: Command, address: str | None, queues: tuple[str, ...]) -> None:
     console.print(grid)
     for warning in chosen.warnings:
         console.print(f"  [yellow]WARNING: {escape(warning)}[/yellow]")
-
-
-def _on_a_fast_loop(work: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where there is one."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if sys.platform != "win32":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(work)

@@ -70,7 +70,7 @@ def worker(
     if solo:
         processes, threads = 1, 1
     cli.load_settings(queues=queues, processes=processes, threads=threads, grace=grace, lease=lease)
-    _start(cli, "work", max_jobs=max_jobs_per_child)
+    _start(cli, "work", solo=solo, max_jobs=max_jobs_per_child)
 
 
 def _start(cli: Command, what: str, **options: object) -> None:
