@@ -44,7 +44,7 @@ format: $(READY)  ## Put the code and the generated documents in order
 	$(BIN)/ruff format .
 	$(BIN)/python scripts/generate_docs.py
 
-bench: $(READY)  ## Measure this machine (see bench/README.md)
+bench: $(READY)  ## Measure this machine (ARGS="latency --quick" for some of it)
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(READY)  ## Build the documentation into site/, refusing broken links

@@ -72,7 +72,9 @@ def workers(folder: Path, *, engine: str, threads: int) -> Iterator[psutil.Proce
             process.wait()
 
 
-def one_of(supervisor: psutil.Process, chance: random.Random, *, but: frozenset[int] = frozenset()) -> int | None:
+def one_of(
+    supervisor: psutil.Process, chance: random.Random, *, but: frozenset[int] = frozenset()
+) -> int | None:
     """Return the id of a worker process at random, None while there is none."""
     children = [child.pid for child in supervisor.children() if child.pid not in but]
     return chance.choice(children) if children else None

@@ -17,7 +17,9 @@ Answer = TypeVar("Answer")
 class Batch(Generic[Item, Answer]):
     """One verb of a store, for one item at a time; the calls of one event loop share its round trips."""
 
-    def __init__(self, verb: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, limit: int = 500) -> None:
+    def __init__(
+        self, verb: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, limit: int = 500
+    ) -> None:
         self._verb = verb
         self._limit = limit
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []

@@ -126,7 +126,12 @@ def test_the_constraints_are_names_and_versions_only() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["index-url = x", "https://pypi.example.org/simple", "see /home/" + "ana/faena", "cd /ro" + "ot/faena"],
+    [
+        "index-url = x",
+        "https://py" + "pi.example.org/simple",
+        "see /home/" + "ana/faena",
+        "cd /ro" + "ot/faena",
+    ],
 )
 def test_addresses_and_paths_of_one_machine_are_found(tmp_path: Path, text: str) -> None:
     (tmp_path / "file.md").write_text(f"fine\n{text}\n")

@@ -93,7 +93,9 @@ class CancelResult(enum.StrEnum):
     """What a cancellation came to."""
 
     CANCELLED = "cancelled"  # it was waiting and is now cancelled
-    REQUESTED = "requested"  # it is running: its holder is told, and rescue, retry or release end it cancelled
+    REQUESTED = (
+        "requested"  # it is running: its holder is told, and rescue, retry or release end it cancelled
+    )
     FINAL = "final"  # it had ended already
     UNKNOWN = "unknown"  # there is no such job
 
@@ -233,7 +235,7 @@ class Store(Protocol):
         ...
 
     async def prune(self, *, limit: int) -> int:
-        """Delete up to ``limit`` final jobs whose TTL is over, and old parts of the event log. Returns the jobs deleted."""
+        """Delete up to ``limit`` final jobs whose TTL is over, and old parts of the event log; returns how many jobs."""
         ...
 
     async def cancel(self, ids: Sequence[str]) -> list[CancelResult]:

@@ -265,8 +265,8 @@ def _take_sql(queues: int) -> str:
     """One statement for any number of queues; each part walks the index, so it costs the same at any depth."""
     part = "select id from (select id from task where queue = ?{n} order by priority desc, id limit ?{limit})"
     parts = " union all ".join(part.format(n=n + 1, limit=queues + 1) for n in range(queues))
-    chosen = f"select id from ({parts}) limit ?{queues + 1}"  # noqa: S608 (numbers only)
-    return f"delete from task where id in ({chosen}) returning queue, priority, id, data"  # noqa: S608
+    chosen = f"select id from ({parts}) limit ?{queues + 1}"
+    return f"delete from task where id in ({chosen}) returning queue, priority, id, data"
 
 
 def _rows(connection: apsw.Connection, sql: str, values: tuple[str | int, ...]) -> list[tuple[Any, ...]]:

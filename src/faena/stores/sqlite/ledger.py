@@ -33,8 +33,8 @@ _SAVE: Final = """
         events = CASE WHEN events = '' THEN ? ELSE events || ? END
     WHERE n = ?"""
 _NOTE: Final = """
-    UPDATE jobs SET seq = ?, progress = ?, cancel_requested = ?, reported = ?, kept_from = ?, message = ?, checkpoint = ?,
-        events = CASE WHEN events = '' THEN ? ELSE events || ? END
+    UPDATE jobs SET seq = ?, progress = ?, cancel_requested = ?, reported = ?, kept_from = ?, message = ?,
+        checkpoint = ?, events = CASE WHEN events = '' THEN ? ELSE events || ? END
     WHERE n = ?"""
 _REFUSED: Final = """
     INSERT INTO meta VALUES ('refused', ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"""
