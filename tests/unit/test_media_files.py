@@ -113,9 +113,13 @@ def test_a_written_file_replaces_the_old_one_and_leaves_nothing_else(root: Media
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(root: MediaRoot) -> None:
-    with pytest.raises(RuntimeError), root.replacing("a/b.jpg") as file:
-        file.write(b"half")
-        raise RuntimeError
+    def break_off() -> None:
+        with root.replacing("a/b.jpg") as file:
+            file.write(b"half")
+            raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        break_off()
     assert [(file.name, file.read_bytes()) for file in (root.directory / "a").iterdir()] == [
         ("b.jpg", b"inside")
     ]
