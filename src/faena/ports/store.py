@@ -235,7 +235,7 @@ class Store(Protocol):
         ...
 
     async def prune(self, *, limit: int) -> int:
-        """Delete up to ``limit`` final jobs whose TTL is over, and old parts of the event log; returns how many jobs."""
+        """Delete up to ``limit`` final jobs whose TTL is over, and old parts of the event log; returns how many."""
         ...
 
     async def cancel(self, ids: Sequence[str]) -> list[CancelResult]:
