@@ -61,6 +61,7 @@ class Heartbeat:
         self._ending: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._down = False
+        self._stopped = False
 
     def start(self) -> None:
         """Start the thread; call it on the worker's loop."""
@@ -70,6 +71,7 @@ class Heartbeat:
 
     def stop(self) -> None:
         """Say farewell to the store and end the thread; waits a few seconds at most. Any thread."""
+        self._stopped = True
         if self._loop is not None and self._ending is not None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._ending.set)
@@ -84,8 +86,11 @@ class Heartbeat:
             logger.exception("the heartbeat ended; running jobs will lose their leases")
 
     async def _main(self) -> None:
-        self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         store: Store | None = None
+        self._ending = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if self._stopped:  # before there was an event to set
+            self._ending.set()
         while not self._ending.is_set():
             try:
                 if store is None:

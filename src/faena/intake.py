@@ -65,18 +65,19 @@ class Claims:
 
     async def ask(self, verb: Callable[[str], Awaitable[list[Claim]]]) -> tuple[list[Claim], float]:
         """Call a claiming verb with a request id, again and again while the store is away: if it was carried out
-        and only the answer was lost, the same request gets the same claims."""
+        and only the answer was lost, the same request gets the same claims. No error ends the worker."""
         self._requests += 1
         request = f"{self.worker}:{self._requests}"
         asked, pause = monotonic(), 0.05
         while True:
             try:
                 return await verb(request), asked + self.lease
-            except Unavailable as error:
+            except Exception as error:
                 if self.stopped:
                     return [], asked
                 if pause == 0.05:
-                    logger.warning("the store gives no jobs: %s", error)
+                    expected = isinstance(error, Unavailable)
+                    logger.error("the store gives no jobs: %s", error, exc_info=None if expected else error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
 

@@ -114,8 +114,9 @@ class Running:
             with self._interrupting:
                 if self._loop is not None and self._task is not None:
                     self._loop.call_soon_threadsafe(self._task.cancel)
-                elif self._interruptible:
-                    self.overdue = True
+                elif (
+                    self._interruptible
+                ):  # not by `overdue`: this reaches it between two calls of the context too
                     _raise_in(self._thread, SoftTimeout)
 
     @contextlib.contextmanager
