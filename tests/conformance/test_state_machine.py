@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
+from typing import Any, cast
 
 from faena.ports.store import Store, StoreOptions
 from faena.stores.memory import MemoryStore
+from faena.stores.sqlite.store import SQLiteStore
 from faena.testing.machine import drive
+
+
+class TakingTurns:
+    """Several stores on the same data; each call goes to the next one."""
+
+    def __init__(self, *stores: Store) -> None:
+        self._stores = stores
+        self._turns = itertools.cycle(stores)
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(next(self._turns), verb)
+
+    async def open(self) -> None:
+        for store in self._stores:
+            await store.open()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(store.close() for store in self._stores))
 
 
 def test_the_memory_store_agrees_with_the_model() -> None:
@@ -18,10 +37,20 @@ def test_the_memory_store_agrees_with_the_model() -> None:
 
 
 def test_the_sqlite_store_agrees_with_the_model(tmp_path: Path) -> None:
-    module = pytest.importorskip("faena.stores.sqlite.store", exc_type=ModuleNotFoundError)
     numbers = itertools.count()
 
     def make(*, options: StoreOptions, clock: Callable[[], float]) -> Store:
-        return module.SQLiteStore(tmp_path / str(next(numbers)) / "faena.db", options=options, clock=clock)
+        return SQLiteStore(tmp_path / str(next(numbers)) / "faena.db", options=options, clock=clock)
 
     drive(make)
+
+
+def test_three_instances_on_one_file_agree_with_the_model_together(tmp_path: Path) -> None:
+    numbers = itertools.count()
+
+    def make(*, options: StoreOptions, clock: Callable[[], float]) -> Store:
+        path = tmp_path / str(next(numbers)) / "faena.db"
+        stores = [SQLiteStore(path, options=options, clock=clock) for _ in range(3)]
+        return cast(Store, TakingTurns(*stores))
+
+    drive(make, histories=50)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from faena.ports.store import Store, StoreOptions
+from faena.errors import StoreDown
+from faena.job import Status
+from faena.ports.store import Claim, Store, StoreOptions
 from faena.stores.memory import MemoryStore
+from faena.stores.sqlite.store import SQLiteStore
+from faena.testing.factories import JobFactory
 from faena.testing.stores import MakeStore, StoreConformance
 
 
@@ -38,9 +43,34 @@ class TestSQLite(StoreConformance):
 
     @pytest.fixture
     async def make_store(self, tmp_path: Path) -> MakeStore:
-        module = pytest.importorskip("faena.stores.sqlite.store", exc_type=ModuleNotFoundError)
-
         def make(*, options: StoreOptions, clock: Callable[[], float]) -> Store:
-            return module.SQLiteStore(tmp_path / "faena.db", options=options, clock=clock)
+            return SQLiteStore(tmp_path / "faena.db", options=options, clock=clock)
 
         return make
+
+
+async def test_memory_stores_in_two_threads_share_their_jobs() -> None:
+    store = MemoryStore()
+    await store.open()
+    other = store.beside()
+
+    async def elsewhere() -> list[Claim]:
+        await other.open()
+        await other.work(["default"], wait=10)
+        claims = await other.claim_next(["default"], worker="w", lease=10, limit=10, request="r")
+        await other.close()
+        return claims
+
+    claiming = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    position = (await store.published(None, wait=0)).position
+    await store.insert([JobFactory().new()])
+    inserted = await store.published(position, wait=10)
+    claimed = await store.published(inserted.position, wait=10) if len(inserted.told) == 1 else inserted
+    assert claimed.told[-1].event.status is Status.PROCESSING
+    assert len(await claiming) == 1
+    await store.close()
+
+
+async def test_a_memory_store_that_is_not_open_says_what_to_do() -> None:
+    with pytest.raises(StoreDown, match=r"await store\.open\(\)"):
+        await MemoryStore().counts()

@@ -13,7 +13,8 @@ import msgspec
 from faena.job import Status
 from faena.ports.store import Held, Report, StoreOptions
 from faena.stores.memory import MemoryStore
-from faena.stores.memory.ledger import Ledger, Row
+from faena.stores.memory.ledger import Ledger
+from faena.stores.memory.row import Row
 
 
 class _ForgetsTheToken(Ledger):

@@ -20,7 +20,6 @@ from faena.events import Event, EventType, Published, Told
 from faena.job import (
     FINAL,
     GIVES_BACK,
-    LIVE,
     OUTCOMES,
     WAITING,
     Failure,
@@ -48,28 +47,10 @@ from faena.ports.store import (
 )
 from faena.stores.memory.listing import page_of
 from faena.stores.memory.roster import Roster
+from faena.stores.memory.row import Row
 
 LOG_LENGTH: Final = 10_000
 """How many of the latest events of all jobs are kept for `Ledger.published`."""
-
-
-class Row:
-    """A job, its events, and what only the store knows of it."""
-
-    __slots__ = ("delivered_at", "ended", "events", "job", "reported", "request", "turn")
-
-    def __init__(self, job: Job, *, delivered_at: float, max_events: int) -> None:
-        self.job = job
-        self.events: deque[Event] = deque(maxlen=max_events)
-        self.delivered_at = delivered_at
-        self.request: str | None = None
-        """The request of the claim that holds the job."""
-        self.reported = 0
-        """The number of the attempt's last report."""
-        self.ended: tuple[int, Step] | None = None
-        """Token and step of the last outcome that was accepted."""
-        self.turn: float | None = None
-        """When the job was due that was claimed last."""
 
 
 class Ledger:
@@ -392,7 +373,7 @@ class Ledger:
         self._by_status[row.job.status].pop(row.job.id, None)
         job = row.job = msgspec.structs.replace(row.job, seq=row.job.seq + 1, **changes)
         self._by_status[job.status][job.id] = row
-        if job.status not in LIVE and job.key is not None and self._keys.get((job.task, job.key)) == job.id:
+        if job.status.final and job.key is not None:
             del self._keys[job.task, job.key]
         event = Event(
             seq=job.seq,

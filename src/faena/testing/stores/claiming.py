@@ -169,6 +169,11 @@ class Claiming(StoreSuite):
         clock.advance(9)
         assert await desk.store.rescue(limit=10) == []
 
+    async def test_a_lease_may_be_made_shorter(self, desk: Desk, clock: FakeClock) -> None:
+        job = await desk.running(lease=100)
+        await desk.extend(job, lease=2)
+        assert (await desk.look(job)).lease_until == clock.now + 2
+
     async def test_an_extension_makes_no_event(self, desk: Desk) -> None:
         job = await desk.running()
         await desk.extend(job)

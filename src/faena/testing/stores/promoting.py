@@ -145,16 +145,19 @@ class Promoting(StoreSuite):
         clock.advance(1000)
         assert await desk.store.undelivered(empty=["default"], age=10, limit=10) == []
 
-    async def test_promotion_and_rescue_count_as_delivery(self, desk: Desk, clock: FakeClock) -> None:
+    async def test_promotion_rescue_and_release_count_as_delivery(self, desk: Desk, clock: FakeClock) -> None:
         await desk.enqueue(delay=5, queue="one")
-        await desk.running(queue="two")
+        await desk.running(queue="two", lease=500)
+        released = await desk.running(queue="three", lease=5000)
         clock.advance(1000)
         await desk.store.promote(limit=10)
         await desk.store.rescue(limit=10)
+        await desk.finish(released, Step.RELEASE)
         clock.advance(9)
-        assert await desk.store.undelivered(empty=["one", "two"], age=10, limit=10) == []
+        queues = ["one", "two", "three"]
+        assert await desk.store.undelivered(empty=queues, age=10, limit=10) == []
         clock.advance(2)
-        assert len(await desk.store.undelivered(empty=["one", "two"], age=10, limit=10)) == 2
+        assert len(await desk.store.undelivered(empty=queues, age=10, limit=10)) == 3
 
     async def test_no_more_than_the_limit_are_found_lost(self, desk: Desk, clock: FakeClock) -> None:
         await desk.insert(*desk.jobs.several(5))
