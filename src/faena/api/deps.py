@@ -35,6 +35,7 @@ __all__ = [
     "current_client",
     "current_services",
     "current_settings",
+    "services_of",
     "streams_body",
 ]
 
@@ -55,25 +56,33 @@ class Services:
     """A worker runs in this process too."""
 
 
-def current_services(connection: HTTPConnection) -> Services:
+def services_of(connection: HTTPConnection) -> Services:
     """Everything that the application serving this request or socket is built on."""
     services: Services = connection.app.state.faena
     return services
 
 
-def current_app(connection: HTTPConnection) -> Faena:
+# Async, though they wait for nothing: FastAPI calls plain functions in a thread, and every request would pay for it.
+
+
+async def current_services(connection: HTTPConnection) -> Services:
+    """Everything that the application is built on."""
+    return services_of(connection)
+
+
+async def current_app(connection: HTTPConnection) -> Faena:
     """The `Faena` whose tasks are served."""
-    return current_services(connection).app
+    return services_of(connection).app
 
 
-def current_client(connection: HTTPConnection) -> Client:
+async def current_client(connection: HTTPConnection) -> Client:
     """The client on this event loop: enqueue, cancel, retry, get, wait."""
-    return current_services(connection).client
+    return services_of(connection).client
 
 
-def current_settings(connection: HTTPConnection) -> Settings:
+async def current_settings(connection: HTTPConnection) -> Settings:
     """The settings in force."""
-    return current_services(connection).settings
+    return services_of(connection).settings
 
 
 ServicesDep = Annotated[Services, Depends(current_services)]

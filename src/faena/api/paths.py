@@ -20,7 +20,7 @@ def job_id_of(text: str) -> str:
     return job_id
 
 
-def _job_id(
+async def _job_id(
     job_id: Annotated[str, Path(description="The job's id, as `task_id` and `job_id` tell it.")],
 ) -> str:
     return job_id_of(job_id)

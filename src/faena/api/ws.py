@@ -24,7 +24,7 @@ import msgspec
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 
 from faena.api import dialects
-from faena.api.deps import current_services
+from faena.api.deps import services_of
 from faena.api.paths import job_id_of
 from faena.errors import FaenaError, NotFound
 from faena.live import Item, Live, Stream
@@ -64,7 +64,7 @@ class Session:
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
-        self._live: Live = current_services(socket).client.live
+        self._live: Live = services_of(socket).client.live
         self._sending = asyncio.Lock()
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
 

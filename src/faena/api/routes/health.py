@@ -25,7 +25,7 @@ class Part(BaseModel):
 
     ok: bool
     detail: str
-    more: dict[str, Any] = {}
+    details: dict[str, Any] = {}
 
 
 class Health(BaseModel):
@@ -60,7 +60,7 @@ async def health(services: ServicesDep, response: Response) -> Any:
         reasons=reasons,
         warnings=[
             *services.selection.warnings,
-            *store.more.get("warnings", ()),
+            *store.details.get("warnings", ()),
             *_unserved(services, consuming),
         ],
         selection=msgspec.to_builtins(services.selection),
@@ -78,7 +78,7 @@ async def _store(services: Services) -> Part:
             found = await services.client.store.check()
     except (Unavailable, TimeoutError) as error:
         return Part(ok=False, detail=f"the store does not answer: {error or 'it took too long'}")
-    return Part(ok=True, detail=f"{found.name} {found.version}", more=msgspec.to_builtins(found))
+    return Part(ok=True, detail=f"{found.name} {found.version}", details=msgspec.to_builtins(found))
 
 
 async def _engine(services: Services) -> Part:
@@ -90,7 +90,7 @@ async def _engine(services: Services) -> Part:
         return Part(
             ok=False, detail=f"the engine {engine.name} does not answer: {error or 'it took too long'}"
         )
-    return Part(ok=True, detail=engine.name, more=msgspec.to_builtins(engine.capabilities))
+    return Part(ok=True, detail=engine.name, details=msgspec.to_builtins(engine.capabilities))
 
 
 async def _workers(services: Services) -> list[WorkerInfo]:
@@ -112,14 +112,14 @@ def _told(services: Services, workers: list[WorkerInfo], consuming: dict[str, in
         return Part(ok=False, detail="no worker takes jobs: start one with `faena worker`, or use `faena up`")
     queues = ", ".join(consuming)
     slots, busy = sum(worker.slots for worker in workers), sum(len(worker.running) for worker in workers)
-    more = {
+    details = {
         "count": len(workers),
         "embedded": services.embedded,
         "slots": slots,
         "running": busy,
         "ids": [worker.id for worker in workers],
     }
-    return Part(ok=True, detail=f"{len(workers)} taking {queues}", more=more)
+    return Part(ok=True, detail=f"{len(workers)} taking {queues}", details=details)
 
 
 def _unserved(services: Services, consuming: dict[str, int]) -> list[str]:
