@@ -35,7 +35,7 @@ class Note(Record, frozen=True):
     """Something to tell about the choice."""
 
     level: str
-    """``error`` or ``warning``."""
+    """``error``, ``warning`` or ``info``."""
     text: str
     reason: str = ""
 

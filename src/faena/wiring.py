@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from faena.errors import InvalidSettings
 from faena.job import Record
+from faena.queue_directory import Note
 
 if TYPE_CHECKING:
     from faena.app import Faena
@@ -36,7 +37,13 @@ class Selection(Record, frozen=True):
     store: str
     engine: str
     reason: str
-    warnings: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    """What a person should know about the choice."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those that tell of something that could be better, as sentences."""
+        return tuple(str(note) for note in self.notes if note.level != "info")
 
 
 def select(settings: Settings) -> Selection:
@@ -44,23 +51,27 @@ def select(settings: Settings) -> Selection:
     faults = [*_not_in_this_release(settings), *_missing_extra(settings)]
     if faults:
         raise InvalidSettings(faults)
-    warnings: list[str] = []
-    why_embedded = _why_embedded(settings, warnings)
+    notes: list[Note] = []
+    why_embedded = _why_embedded(settings, notes)
     store = "sqlite" if settings.store == "auto" else settings.store
-    engine = _embedded_engine(warnings) if settings.engine == "auto" else settings.engine
+    engine = _embedded_engine(notes) if settings.engine == "auto" else settings.engine
+    if settings.redis_url is not None and engine == "huey":
+        notes.append(Note(level="info", text="Using Huey driver with filesystem backend"))
     if store == "memory":
-        warnings.append(
-            "The memory store forgets every job when this process ends, and no other process sees it."
+        notes.append(
+            _warning(
+                "The memory store forgets every job when this process ends, and no other process sees it."
+            )
         )
     if store == "sqlite" or engine == "huey":
-        warnings += [str(note) for note in settings.directories.notes]
+        notes += settings.directories.notes
     named = [
         name
         for name, value in (("FAENA_STORE", settings.store), ("FAENA_ENGINE", settings.engine))
         if value != "auto"
     ]
     reason = f"{' and '.join(named)} named it" if named else why_embedded
-    return Selection(store=store, engine=engine, reason=reason, warnings=tuple(warnings))
+    return Selection(store=store, engine=engine, reason=reason, notes=tuple(notes))
 
 
 def make_store(settings: Settings, selection: Selection | None = None) -> Store:
@@ -142,28 +153,36 @@ def _missing_extra(settings: Settings) -> list[str]:
     return []
 
 
-def _embedded_engine(warnings: list[str]) -> str:
+def _embedded_engine(notes: list[Note]) -> str:
     if _installed("huey"):
         return "huey"
-    warnings.append(
-        "Huey is not installed (pip install 'faena[huey]'): workers take jobs straight from the store."
+    notes.append(
+        _warning(
+            "Huey is not installed (pip install 'faena[huey]'): workers take jobs straight from the store."
+        )
     )
     return "direct"
 
 
-def _why_embedded(settings: Settings, warnings: list[str]) -> str:
+def _why_embedded(settings: Settings, notes: list[Note]) -> str:
     """Say why the embedded default is used, and warn when Redis was asked for."""
     if settings.redis_url is None:
         return "REDIS_URL is not set"
     fault = _redis_fault(settings.redis_url)
     if fault is None:
-        warnings.append(
-            "Redis answers, but this release cannot use it yet (the Redis store and Dramatiq come with the next one): "
-            "the embedded store is used."
+        notes.append(
+            _warning(
+                "Redis answers, but this release cannot use it yet (the Redis store and Dramatiq come with the "
+                "next one): the embedded store is used."
+            )
         )
         return "this release cannot use Redis yet"
-    warnings.append(f"Failed to connect to Redis for Dramatiq: {fault}")
+    notes.append(_warning(f"Failed to connect to Redis for Dramatiq: {fault}"))
     return "Redis does not answer"
+
+
+def _warning(text: str) -> Note:
+    return Note(level="warning", text=text)
 
 
 def _redis_fault(url: str) -> str | None:

@@ -13,6 +13,7 @@ import pytest
 
 from faena import Faena, wiring
 from faena.errors import InvalidSettings
+from faena.queue_directory import Candidate
 from faena.settings import Settings
 from faena.wiring import load_app, make_engine, make_store, select
 
@@ -70,6 +71,7 @@ def test_a_redis_that_does_not_answer_is_told_in_the_words_of_seed_004(data_dir:
     (warning,) = chosen.warnings
     assert warning.startswith("Failed to connect to Redis for Dramatiq: [Errno ")
     assert "Connection refused" in warning
+    assert str(chosen.notes[-1]) == "Using Huey driver with filesystem backend"
 
 
 def test_a_redis_that_answers_is_not_used_yet_and_that_is_said(data_dir: Path) -> None:
@@ -88,6 +90,20 @@ def test_what_answers_but_is_not_redis_is_told(data_dir: Path) -> None:
 def test_a_redis_address_with_an_impossible_port_is_told(data_dir: Path) -> None:
     chosen = select(Settings(data_dir=data_dir, redis_url="redis://localhost:99999/0"))
     assert chosen.warnings[0].startswith("Failed to connect to Redis for Dramatiq: ")
+
+
+def test_a_temporary_directory_is_told_in_the_words_of_seed_004(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    refused, taken = tmp_path / "file" / "queue", tmp_path / "coati_queue"
+    order = (Candidate(path=refused), Candidate(path=taken, own=True, temporary=True))
+    monkeypatch.setattr("faena.queue_directory.candidates", lambda: order)
+    told = [f"{note.level.upper()}: {note.text}" for note in select(Settings()).notes]
+    assert told == [
+        f"ERROR: Insufficient permissions for queue storage at {refused}",
+        f"WARNING: Using temporary directory for queue storage: {taken}",
+    ]
 
 
 def test_what_is_named_is_taken(data_dir: Path) -> None:

@@ -225,5 +225,5 @@ def _banner(cli: Command, address: str | None, queues: tuple[str, ...]) -> None:
             grid.add_row(f"  [bold]{name}[/bold]", escape(value))
     console.print(f"[bold]Faena {version('faena')}[/bold]")
     console.print(grid)
-    for warning in chosen.warnings:
-        console.print(f"  [yellow]WARNING: {escape(warning)}[/yellow]")
+    for note in chosen.notes:
+        console.print(f"  [yellow]{note.level.upper()}: {escape(str(note))}[/yellow]")
