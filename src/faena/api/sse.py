@@ -30,13 +30,14 @@ async def event_stream(live: Live, job_id: str, *, after: int | None) -> Respons
     job = await live.read_job(job_id)
     if job.status.final and after == job.seq:
         return Response(status_code=204)
-    stream = await live.job(job_id, after=after).__aenter__()
-    return StreamingResponse(_lines(stream), media_type="text/event-stream", headers=HEADERS)
+    lines = _lines(live.job(job_id, after=after))
+    return StreamingResponse(lines, media_type="text/event-stream", headers=HEADERS)
 
 
 async def _lines(stream: JobStream) -> AsyncIterator[bytes]:
     waiting: asyncio.Future[Item] | None = None
     try:
+        await stream.__aenter__()
         while True:
             waiting = waiting or asyncio.ensure_future(anext(stream))
             done, _ = await asyncio.wait([waiting], timeout=KEEP_ALIVE)

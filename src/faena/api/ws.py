@@ -18,7 +18,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Annotated, Any, Final, TypeAlias
+from types import MappingProxyType
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
@@ -26,7 +27,7 @@ from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from faena.api import dialects
 from faena.api.deps import services_of
 from faena.api.paths import job_id_of
-from faena.errors import FaenaError, NotFound
+from faena.errors import FaenaError, NotFound, Unavailable
 from faena.live import Item, Live, Stream
 
 router = APIRouter()
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE: Final = 64 * 1024
 MAX_SUBSCRIPTIONS: Final = 100
 """On one socket."""
+
+EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Render: TypeAlias = Callable[[Item], dict[str, Any] | None]
 """Turns what a stream yields into a message; None: nothing to say."""
@@ -59,30 +62,39 @@ async def topic(
     await Session(socket).run(topic=topic)
 
 
+class Subscription(NamedTuple):
+    """An entered stream, and who sends what it tells."""
+
+    stream: Stream
+    pump: asyncio.Task[None]
+
+
 class Session:
     """One socket: reads what the client asks for, and sends what its subscriptions tell."""
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
         self._live: Live = services_of(socket).client.live
+        self._accepted = asyncio.Event()
         self._sending = asyncio.Lock()
-        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+        self._subscriptions: dict[str, Subscription] = {}
 
     async def run(self, *, topic: str | None = None) -> None:
         """Serve the socket until it closes."""
-        stream = self._live.topic(topic) if topic is not None else None
-        async with contextlib.AsyncExitStack() as stack:
-            if stream is not None:  # listen before the client knows that it is connected
-                await stack.enter_async_context(stream)
+        try:
+            if topic is not None:  # listen before the client knows that it is connected
+                await self._open("topic", self._live.topic(topic), dialects.notification)
             await self._socket.accept()
-            stack.push_async_callback(self._end)
-            if stream is not None:
-                self._subscriptions["topic"] = asyncio.create_task(
-                    self._pump("topic", stream, dialects.notification, {})
-                )
-            with contextlib.suppress(WebSocketDisconnect):
-                async for message in self._messages():
-                    await self._follow(message)
+            self._accepted.set()
+            async for message in self._messages():
+                await self._follow(message)
+        except WebSocketDisconnect:
+            pass
+        except Unavailable as error:
+            await self._socket.close(code=1013, reason=str(error)[:120])
+        finally:
+            for name in list(self._subscriptions):
+                await self._drop(name)
 
     async def _messages(self) -> AsyncIterator[Mapping[str, Any]]:
         while True:
@@ -124,10 +136,7 @@ class Session:
             )
         stream, render, hello = await self._stream(message)
         await self._drop(name)
-        await stream.__aenter__()
-        if hello:
-            await self._send(hello)
-        self._subscriptions[name] = asyncio.create_task(self._pump(name, stream, render, subject))
+        await self._open(name, stream, render, subject=subject, hello=hello)
 
     async def _stream(self, message: Mapping[str, Any]) -> tuple[Stream, Render, dict[str, Any] | None]:
         if "task_id" in message:
@@ -147,32 +156,52 @@ class Session:
         await self._drop(_name(subject))
         await self._send({"type": "unsubscribed", **subject})
 
-    async def _pump(self, name: str, stream: Stream, render: Render, subject: Mapping[str, Any]) -> None:
-        """Send what an entered stream tells, to its end; the subscription is then over."""
-        try:
-            async for item in stream:
-                if (message := render(item)) is not None:
-                    await self._send(message)
-        except FaenaError as error:
-            await self._refuse(
-                "unavailable", f"{error}; subscribe again, `after` the last seq you saw", **subject
-            )
-        except WebSocketDisconnect:
-            pass  # `run` hears of it too
-        finally:
+    async def _open(
+        self,
+        name: str,
+        stream: Stream,
+        render: Render,
+        *,
+        subject: Mapping[str, Any] = EMPTY,
+        hello: Mapping[str, Any] | None = None,
+    ) -> None:
+        await stream.__aenter__()
+        pump = asyncio.create_task(self._pump(name, stream, render, subject, hello))
+        self._subscriptions[name] = Subscription(stream, pump)
+
+    async def _pump(
+        self,
+        name: str,
+        stream: Stream,
+        render: Render,
+        subject: Mapping[str, Any],
+        hello: Mapping[str, Any] | None,
+    ) -> None:
+        """Send what a stream tells, to its end; the subscription is then over."""
+        with contextlib.suppress(WebSocketDisconnect):  # `run` hears of it too
+            await self._accepted.wait()
+            if hello is not None:
+                await self._send(hello)
+            try:
+                async for item in stream:
+                    if (message := render(item)) is not None:
+                        await self._send(message)
+            except FaenaError as error:
+                await self._refuse(
+                    "unavailable", f"{error}; subscribe again, `after` the last seq", **subject
+                )
+        subscription = self._subscriptions.get(name)
+        if subscription is not None and subscription.stream is stream:
+            del self._subscriptions[name]
             await stream.__aexit__(None, None, None)
-            if self._subscriptions.get(name) is asyncio.current_task():
-                del self._subscriptions[name]
 
     async def _drop(self, name: str) -> None:
-        task = self._subscriptions.pop(name, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _end(self) -> None:
-        for name in list(self._subscriptions):
-            await self._drop(name)
+        """End a subscription, whether its pump has begun or not."""
+        subscription = self._subscriptions.pop(name, None)
+        if subscription is not None:
+            subscription.pump.cancel()
+            await asyncio.gather(subscription.pump, return_exceptions=True)
+            await subscription.stream.__aexit__(None, None, None)
 
     async def _refuse(self, code: str, told: str, **subject: Any) -> None:
         await self._send({"type": "error", "code": code, "message": told, **subject})

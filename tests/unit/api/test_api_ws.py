@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api_kit import UNKNOWN, Kit, Running, serving
 from faena.api import ws as ws_module
+from faena.errors import StoreDown
 
 
 async def say(socket: ClientConnection, **message: Any) -> None:
@@ -292,3 +293,34 @@ async def test_a_slow_socket_does_not_slow_another(kit: Kit, server: Running) ->
         heard = await until_final(slow)
     numbers = [message["event"]["data"]["number"] for message in heard if message["event"]["data"]]
     assert numbers == list(range(300))
+
+
+async def test_sockets_that_were_closed_leave_no_listener_behind(kit: Kit, server: Running) -> None:
+    job = await kit.start()
+    async with connect(f"{server.ws}/media") as topic, connect(server.ws) as socket:
+        for _ in range(20):  # without waiting for answers: each replaces the one before
+            await say(socket, type="subscribe", task_id=job.id)
+            await say(socket, type="subscribe", channel="jobs")
+        assert await ask(topic, type="ping") == {"type": "pong"}
+        while (await ask(socket, type="ping"))["type"] != "pong":
+            pass
+        assert kit.client.live.listeners <= 3
+    async with asyncio.timeout(5):
+        while kit.client.live.listeners:
+            await asyncio.sleep(0)
+
+
+async def test_a_topic_is_refused_while_the_store_is_down(
+    kit: Kit, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(*_: object, **__: object) -> None:
+        raise StoreDown("the disk is gone")
+
+    monkeypatch.setattr(kit.store, "published", down)
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(f"{server.ws}/media"):
+            pass
+    assert refused.value.response.status_code == 403
+    async with connect(server.ws) as socket:
+        error = await ask(socket, type="subscribe", channel="jobs")
+        assert (error["type"], error["code"]) == ("error", "unavailable")
