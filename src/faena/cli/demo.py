@@ -167,23 +167,20 @@ def made_files(result: Any, folder: Path) -> list[tuple[str, Path]]:
 def _print(
     cli: Command, ended: list[Ended], picture: Path, files: list[tuple[str, Path]], address: str
 ) -> None:
-    from rich.table import Table
-
     from faena.cli.look import duration, size
 
+    def say(line: str = "") -> None:
+        cli.console.print(line, markup=False, soft_wrap=True)  # a path is never cut
+
     before = picture.stat().st_size
-    table = Table("RESULT", "SIZE", "OF THE ORIGINAL", "FILE", box=None, pad_edge=False, header_style="bold")
-    table.add_row("original", size(before), "", str(picture))
+    say()
+    say(f"{'original':<11}{size(before):>9}           {picture}")
     for name, path in files:
         after = path.stat().st_size
-        table.add_row(name, size(after), f"{100 * after / before:.1f} %", str(path))
-    cli.console.print()
-    cli.console.print(table)
-    cli.console.print()
+        say(f"{name:<11}{size(after):>9}  {100 * after / before:5.1f} %  {path}")
+    say()
     for one in ended:
         error = one.job["error"]
         told = f" ({error['type']}: {error['message']})" if error else ""
-        cli.console.print(
-            f"{one.name}: {one.job['status']} after {duration(one.seconds)}{told}", markup=False
-        )
-    cli.console.print(f"\nThe page: {address}/", markup=False)
+        say(f"{one.name}: {one.job['status']} after {duration(one.seconds)}{told}")
+    say(f"\nThe page: {address}/")

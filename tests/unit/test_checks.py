@@ -1,0 +1,146 @@
+"""What ``faena doctor`` notices."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from faena.cli import checks
+from faena.cli.checks import check_directory, check_engine, check_extras, check_store, check_workers
+from faena.errors import EngineDown
+from faena.job import Status
+from faena.ports.store import Count, StoreHealth, WorkerInfo
+
+
+def worker(**given: Any) -> WorkerInfo:
+    defaults: dict[str, Any] = {
+        "id": "w1",
+        "host": "here",
+        "pid": 1,
+        "engine": "direct",
+        "queues": ("default",),
+        "slots": 1,
+        "version": "0",
+        "started_at": 0.0,
+    }
+    return WorkerInfo(**defaults | given)
+
+
+def waiting(queue: str, count: int) -> Count:
+    return Count(queue=queue, task="t", status=Status.PENDING, count=count)
+
+
+def levels(findings: Any) -> dict[str, str]:
+    return {finding.check: finding.level for finding in findings}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    path.mkdir(mode=0o700)
+    return path
+
+
+def free(monkeypatch: pytest.MonkeyPatch, amount: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=amount))
+
+
+def test_a_private_directory_with_room_is_well(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 10**12)
+    assert levels(check_directory("data", directory)) == {"data": "ok", "data: room": "ok"}
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_a_directory_that_is_open_to_others_is_warned_about(directory: Path) -> None:
+    directory.chmod(0o755)
+    (finding, *_) = check_directory("data", directory)
+    assert finding.level == "warning"
+    assert finding.advice.startswith(f"chmod 700 {directory}")
+
+
+@pytest.mark.parametrize(("amount", "level"), [(10**9, "ok"), (10**9 - 1, "warning"), (10**8 - 1, "fault")])
+def test_little_room_is_noticed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, amount: int, level: str
+) -> None:
+    free(monkeypatch, amount)
+    assert levels(check_directory("data", directory))["data: room"] == level
+
+
+def test_a_network_file_system_is_a_fault(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    mounts = [("/", "ext4"), (str(directory.parent), "nfs4"), (str(directory / "below"), "ext4")]
+    partitions = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in mounts]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: partitions)
+    assert levels(check_directory("data", directory))["data: file system"] == "fault"
+
+
+def test_a_clock_that_differs_is_noticed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = time.time() + 60
+    monkeypatch.setattr(checks.time, "time", lambda: ahead)
+    finding = next(found for found in check_directory("data", directory) if found.check == "data: clock")
+    assert "60 s apart" in finding.told
+
+
+def test_an_extra_that_is_missing_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda module: None)
+    assert "pip install 'faena[huey]'" in next(check_extras()).advice
+
+
+class Healthy:
+    """A store with nothing but its health."""
+
+    def __init__(self, **given: Any) -> None:
+        self.health = StoreHealth(**{"name": "sqlite", "version": "3.54.1", "location": "x"} | given)
+
+    async def check(self) -> StoreHealth:
+        return self.health
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("3.51.3", False), ("3.51.2", True), ("3.40.1", True), ("4.0", False)]
+)
+async def test_an_old_sqlite_is_a_fault(version: str, told: bool) -> None:
+    findings = await check_store(Healthy(version=version))  # type: ignore[arg-type]
+    assert ("store: version" in levels(findings)) is told
+
+
+async def test_what_the_store_warns_of_is_passed_on() -> None:
+    findings = await check_store(Healthy(warnings=("the disk is slow",)))  # type: ignore[arg-type]
+    assert [finding.told for finding in findings if finding.level == "warning"] == ["the disk is slow"]
+
+
+def test_an_engine_that_does_not_answer_is_a_fault() -> None:
+    def ping() -> None:
+        raise EngineDown("nobody there")
+
+    finding = check_engine(SimpleNamespace(name="huey", ping=ping))  # type: ignore[arg-type]
+    assert (finding.level, finding.told) == ("fault", "huey: nobody there")
+
+
+def test_no_worker_is_a_fault_only_when_jobs_wait() -> None:
+    assert levels(check_workers([], [], ["default"], "direct")) == {"workers": "warning"}
+    assert levels(check_workers([], [waiting("default", 1)], ["default"], "direct")) == {"workers": "fault"}
+
+
+def test_a_queue_that_nobody_serves_is_a_fault_when_jobs_wait_in_it() -> None:
+    found = [
+        *check_workers(
+            [worker()], [waiting("media", 2), waiting("default", 1)], ["default", "idle"], "direct"
+        )
+    ]
+    assert levels(found) == {"workers": "ok", "queue idle": "warning", "queue media": "fault"}
+    assert found[-1].advice == "start one: faena worker --queues media"
+
+
+def test_a_worker_on_another_engine_is_a_fault() -> None:
+    found = [*check_workers([worker(engine="huey")], [], ["default"], "direct")]
+    assert [finding.level for finding in found] == ["ok", "fault"]
+    assert "jobs are delivered to direct" in found[1].told
