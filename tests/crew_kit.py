@@ -21,6 +21,7 @@ from faena.ports.engine import Engine
 from faena.ports.store import Store, Story
 from faena.settings import Settings
 from faena.stores.memory import MemoryStore
+from faena.stores.sqlite.store import SQLiteStore
 from faena.testing.factories import JobFactory
 from faena.worker import Worker, WorkerOptions
 
@@ -356,10 +357,94 @@ async def crew(
         settings=app.settings,
         app_ref="crew_kit:app",
     )
-    running = asyncio.create_task(worker.run())
+    at_work = Crew(kept, worker, asyncio.create_task(worker.run()))
     try:
-        yield Crew(kept, worker, running)
+        yield at_work
     finally:
         worker.stop(now=True)
-        await running
+        await at_work.running
         await kept.close()
+
+
+# In worker processes
+
+
+def _mark(path: str, word: str) -> None:
+    with open(path, "a") as file:
+        file.write(f"{word}\n")
+
+
+@app.task(max_retries=0)
+async def waits_for_file(ctx: Context, log: str, end: str) -> str:
+    ctx.progress(1)
+    while not Path(end).exists():
+        await asyncio.sleep(0.01)
+    _mark(log, f"ended {ctx.job_id}")
+    return "ended"
+
+
+@app.task(max_retries=0)
+def plain_waits_for_file(ctx: Context, end: str) -> str:
+    ctx.progress(1)
+    while not Path(end).exists():
+        time.sleep(0.01)
+    return "ended"
+
+
+@app.task(max_retries=0)
+async def blocks_until_file(ctx: Context, end: str) -> str:
+    ctx.emit("blocking")
+    await asyncio.sleep(0.1)
+    while not Path(end).exists():
+        time.sleep(0.01)
+    return "ended"
+
+
+@app.task(max_retries=3)
+async def kills_its_worker() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Process:
+    """A worker process on a SQLite file, and a store on the same file."""
+
+    def __init__(self, store: Store, process: asyncio.subprocess.Process) -> None:
+        self.crew = Crew(store, None, None)  # type: ignore[arg-type]
+        self.process = process
+
+    def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(30):
+            return await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def process(path: Path, **options: float) -> AsyncIterator[Process]:
+    """Run a worker process around a test."""
+    store = SQLiteStore(path / "faena.db")
+    await store.open()
+    child = await asyncio.create_subprocess_exec(*command(path, **options), env=environment())
+    try:
+        yield Process(store, child)
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+        await store.close()
+
+
+def command(path: Path, **options: float) -> list[str]:
+    """Return the command of a worker process."""
+    script = str(Path(__file__).with_name("crew_process.py"))
+    return [
+        sys.executable,
+        script,
+        str(path / "faena.db"),
+        *(f"{name}={value}" for name, value in options.items()),
+    ]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

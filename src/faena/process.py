@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from types import FrameType
 from typing import Final
 
@@ -49,10 +49,11 @@ def run_worker_process(open_worker: OpenWorker) -> int:
 async def _main(open_worker: OpenWorker) -> tuple[int, int]:
     async with open_worker() as worker:
         stop = Stop(worker)
-        with stop.on_signals():
-            if SUPERVISED in os.environ:
-                threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
-            await worker.run()
+        for number in SIGNALS:  # for good: a late signal must not cut the farewell short
+            signal.signal(number, stop.received)
+        if SUPERVISED in os.environ:
+            threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+        await worker.run()
     return (RECYCLED if worker.recycled and not stop.asked else DONE), worker.stuck
 
 
@@ -73,17 +74,8 @@ class Stop:
         self._worker.stop(now=now)
         self._end_by_force_after(MARGIN if now else self._worker.options.grace + MARGIN)
 
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Within, the signals to end mean this."""
-        before = {number: signal.signal(number, self._received) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _received(self, number: int, frame: FrameType | None) -> None:
+    def received(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
         self()
 
     @staticmethod

@@ -62,13 +62,11 @@ class Place:
         self.failures = self.failures + 1 if quick else 0
         pause = 0.0 if self.failures < 2 else min(0.25 * 2.0 ** min(self.failures, 10), LONGEST_PAUSE)
         self.start_at = now + pause
-        pid, self.process = self.process.pid, None
-        about = {"place": self.number, "pid": pid, "status": status}
-        if status == RECYCLED:
-            logger.info("worker process %d has run its jobs; replacing it", pid, extra=about)
-        else:
-            told = "worker process %d ended with status %d; replacing it in %.1f s"
-            logger.warning(told, pid, status, pause, extra=about)
+        about = {"place": self.number, "pid": self.process.pid, "status": status, "pause": pause}
+        level = logging.INFO if status in (0, RECYCLED) else logging.WARNING
+        told = "has run its jobs" if status == RECYCLED else f"ended with status {status}"
+        logger.log(level, "worker process %d %s", self.process.pid, told, extra=about)
+        self.process = None
         return status
 
     def signal(self, number: int) -> None:

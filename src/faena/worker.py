@@ -133,6 +133,9 @@ class Worker:
         )
         try:
             await self._until_stopped(taking)
+        except BaseException:  # cancelled, or the intake broke: end as after a stop
+            self.stop()
+            raise
         finally:
             await self._drain(executor, taking)
             ending.set()
