@@ -234,6 +234,14 @@ class Finishing(StoreSuite):
         assert not await desk.finish(stale, step, error=BOOM)
         assert (await desk.look(held)).result == b"1"
 
+    async def test_an_outcome_of_an_earlier_attempt_does_not_vouch_for_a_stale_one(self, desk: Desk) -> None:
+        job = await desk.running()
+        await desk.finish(job, Step.RELEASE)
+        stale = await desk.take(job)
+        waiting = await desk.crash(stale)
+        assert not await desk.finish(stale, Step.RELEASE)
+        assert await desk.look(job) == waiting
+
     async def test_a_job_that_nobody_holds_cannot_be_finished(self, desk: Desk) -> None:
         for status in (Status.SCHEDULED, Status.PENDING):
             job = await desk.in_status(status)

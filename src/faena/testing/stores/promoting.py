@@ -125,6 +125,14 @@ class Promoting(StoreSuite):
         assert [one.job_id for one in found] == [lost.id]
         assert (await desk.look(still_young)).status is Status.PENDING
 
+    async def test_the_youngest_that_overtook_decides(self, desk: Desk, clock: FakeClock) -> None:
+        oldest, lost, youngest = [await desk.enqueue(due_at=clock.now - ago) for ago in (30, 20, 10)]
+        await desk.take(youngest)
+        await desk.take(oldest)
+        clock.advance(11)
+        found = await desk.store.undelivered(empty=[], age=10, limit=10)
+        assert [one.job_id for one in found] == [lost.id]
+
     async def test_a_job_overtaken_just_now_is_not_lost_yet(self, desk: Desk, clock: FakeClock) -> None:
         await desk.enqueue()
         clock.advance(50)

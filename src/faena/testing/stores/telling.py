@@ -95,17 +95,18 @@ class Telling(StoreSuite):
     async def test_an_unknown_job_has_no_story(self, desk: Desk) -> None:
         assert await desk.store.story("no-such-job") is None
 
-    async def test_the_latest_events_are_kept_and_a_gap_is_told(self, open_desk: OpenDesk) -> None:
-        desk = await open_desk(max_events=20)
+    @pytest.mark.parametrize("most", [1, 20, 300])
+    async def test_the_latest_events_are_kept_and_a_gap_is_told(self, open_desk: OpenDesk, most: int) -> None:
+        desk = await open_desk(max_events=most)
         job = await desk.running()
-        await _log_lines(desk, job, 500)
-        now = await desk.look(job)
-        story = await desk.store.story(job.id)
-        assert story is not None
-        kept = [event.seq for event in story.events]
-        assert len(kept) >= 20
-        assert kept == list(range(now.seq - len(kept) + 1, now.seq + 1))
-        assert story.gap is (kept[0] > 1)
+        for number in range(1, 25):
+            await desk.report(job, number=number, events=(LOG,) * 40)
+            story = await desk.store.story(job.id)
+            assert story is not None
+            kept, last = [event.seq for event in story.events], story.job.seq
+            assert len(kept) >= min(most, last)
+            assert kept == list(range(last - len(kept) + 1, last + 1))
+            assert story.gap is (kept[0] > 1)
 
     async def test_a_reader_near_the_end_has_no_gap(self, open_desk: OpenDesk) -> None:
         desk = await open_desk(max_events=20)
