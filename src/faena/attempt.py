@@ -48,7 +48,7 @@ class Runner(Protocol):
         """Tell the function that its time is up, so that it may clean up."""
         ...
 
-    def kill(self, attempt: Attempt) -> bool:
+    def kill(self, attempt: Attempt, why: Why) -> bool:
         """End the function, or leave it behind. False: it has been told to end, and may ignore that."""
         ...
 

@@ -140,6 +140,8 @@ class Executor:
             current = asyncio.current_task()
             if current is not None and current.cancelling():  # not by us: the loop itself is being ended
                 attempt.stop(Why.RELEASE)
+        if attempt.lost:
+            return None
         options = None if attempt.task is None else attempt.task.options
         outcome = outcomes.from_error(attempt.job, options, error, why=attempt.why)
         if outcome is not None and outcome.error is not None:

@@ -41,8 +41,8 @@ def run_worker_process(open_worker: OpenWorker) -> int:
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code, stuck = runner.run(_main(open_worker))
-        if stuck:  # the interpreter would wait for them for ever
-            _exit(code)
+        if stuck:  # the loop's end would wait for them for ever
+            exit_now(code)
     return code
 
 
@@ -51,7 +51,7 @@ async def _main(open_worker: OpenWorker) -> tuple[int, int]:
         stop = Stop(worker)
         for number in SIGNALS:  # for good: a late signal must not cut the farewell short
             signal.signal(number, stop.received)
-        if SUPERVISED in os.environ:
+        if os.environ.pop(SUPERVISED, None):
             threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
         await worker.run()
     return (RECYCLED if worker.recycled and not stop.asked else DONE), worker.stuck
@@ -80,7 +80,7 @@ class Stop:
 
     @staticmethod
     def _end_by_force_after(seconds: float) -> None:
-        timer = threading.Timer(seconds, _exit, args=(HUNG,))
+        timer = threading.Timer(seconds, exit_now, args=(HUNG,))
         timer.daemon = True
         timer.start()
 
@@ -93,7 +93,8 @@ def _stop_at_end_of_input(stop: Stop) -> None:
     stop()
 
 
-def _exit(code: int) -> None:
+def exit_now(code: int) -> None:
+    """End the process without waiting for functions that do not end (`Worker.stuck`)."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

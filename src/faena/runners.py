@@ -51,7 +51,7 @@ class InLoop:
         """Raise `asyncio.CancelledError` inside the function."""
         attempt.handle.cancel()
 
-    def kill(self, attempt: Attempt) -> bool:
+    def kill(self, attempt: Attempt, why: Why) -> bool:
         """Raise it once more; a function that swallows it goes on."""
         attempt.handle.cancel()
         return False
@@ -85,9 +85,9 @@ class InThread:
         """Let its next call of the context raise `SoftTimeout`."""
         attempt.overdue = True
 
-    def kill(self, attempt: Attempt) -> bool:
+    def kill(self, attempt: Attempt, why: Why) -> bool:
         """Leave the thread behind. A cancellation alone does not: the thread would go on all the same."""
-        if attempt.why is not Why.CANCEL:
+        if why is not Why.CANCEL:
             attempt.over = True
             attempt.handle.cancel()
         return True

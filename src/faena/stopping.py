@@ -56,8 +56,7 @@ class Stopping:
 
     def stop_now(self, attempt: Attempt, why: Why) -> None:
         """End the function without a grace time of its own."""
-        attempt.stop(why)
-        self._kill(attempt, patience=LAST_WORD)
+        self._kill(attempt, why, patience=LAST_WORD)
 
     def close(self) -> None:
         """Do nothing more."""
@@ -93,15 +92,13 @@ class Stopping:
             self._leave(attempt)
         elif attempt.cancel_at <= now:
             attempt.cancel_at = math.inf
-            attempt.stop(Why.CANCEL)
-            self._kill(attempt, patience=self._grace(attempt))
+            self._kill(attempt, Why.CANCEL, patience=self._grace(attempt))
         elif not attempt.asked:
             attempt.limit_at = now + self._grace(attempt)
             self._ask(attempt)
         else:
             attempt.limit_at = math.inf
-            attempt.stop(Why.TIMEOUT)
-            self._kill(attempt, patience=LAST_WORD)
+            self._kill(attempt, Why.TIMEOUT, patience=LAST_WORD)
         attempt.due = min(attempt.limit_at, attempt.cancel_at, attempt.kill_at)
 
     def _ask(self, attempt: Attempt) -> None:
@@ -110,10 +107,11 @@ class Stopping:
         if attempt.runner is not None:
             attempt.runner.ask(attempt)
 
-    def _kill(self, attempt: Attempt, *, patience: float) -> None:
+    def _kill(self, attempt: Attempt, why: Why, *, patience: float) -> None:
+        attempt.stop(why)
         if attempt.runner is None or attempt.handle is None:
             return
-        if not attempt.runner.kill(attempt):
+        if not attempt.runner.kill(attempt, why):
             attempt.kill_at = self._loop.time() + patience
             self._plan(attempt)
 

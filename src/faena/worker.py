@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from faena.attempt import Why
-from faena.errors import EngineDown
+from faena.errors import EngineDown, InvalidArguments
 from faena.executor import Executor
 from faena.heartbeat import Heartbeat
 from faena.intake import Intake, Pull, Serve
@@ -117,6 +117,7 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped: then finish what runs within the grace time, and hand back the rest."""
         loop = self._loop = asyncio.get_running_loop()
+        self._warm_up()
         pool = Pool(
             self._app_ref, environment=None if self._settings is None else self._settings.environment()
         )
@@ -197,6 +198,13 @@ class Worker:
         if self._started == self.options.max_jobs:
             self._recycled = True
             self._stop_taking()
+
+    def _warm_up(self) -> None:
+        """Build now what checks the tasks' arguments, so that the first jobs need not wait for it."""
+        for task in self._tasks.values():
+            if task.options.isolation == "none":
+                with suppress(InvalidArguments):
+                    task.load_args(b"{}")
 
     def _make_executor(self, pool: Pool) -> Executor:
         return Executor(

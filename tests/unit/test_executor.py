@@ -179,6 +179,17 @@ async def test_a_plain_function_that_takes_too_long_is_left_behind_and_fenced() 
     assert (story.job.status, story.job.progress) == (Status.FAILED, 0.0)
 
 
+async def test_a_plain_function_that_ignores_a_cancellation_still_has_a_timeout() -> None:
+    gate = crew_kit.new_gate()
+    async with crew(cancel_grace=0.01) as at_work:
+        job_id = await at_work.enqueue("passes_the_gate", timeout=2.0)
+        await asyncio.to_thread(gate.entered.wait, 5)
+        await at_work.store.cancel([job_id])
+        job = await at_work.final(job_id)
+        gate.open.set()
+    assert job.status is Status.CANCELLED
+
+
 async def test_a_plain_function_gets_the_end_of_its_time_at_its_next_report() -> None:
     gate = crew_kit.new_gate()
     gate.after = report_until_refused

@@ -179,6 +179,17 @@ async def test_a_stopping_worker_kills_children_and_hands_their_jobs_back() -> N
     assert is_gone(pid)
 
 
+async def test_a_stop_does_not_wait_for_a_child_that_starts() -> None:
+    async with crew() as at_work:
+        job_id = await at_work.enqueue("child_add", a=1)
+        await at_work.processing(job_id)
+        at_work.worker.stop(now=True)
+        await at_work.running
+        (job,) = await at_work.store.get([job_id])
+    assert job is not None
+    assert (job.status, job.attempt) == (Status.PENDING, 0)
+
+
 async def test_an_app_that_can_not_be_loaded_is_told_clearly() -> None:
     pool = Pool("no_such_module:app")
     with pytest.raises(NotStarted, match="no_such_module"):

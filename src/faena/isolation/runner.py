@@ -74,11 +74,9 @@ class InChild:
         """Have `SoftTimeout` raised in the child."""
         self._send(attempt, overdue=True)
 
-    def kill(self, attempt: Attempt) -> bool:
+    def kill(self, attempt: Attempt, why: Why) -> bool:
         """Kill the child; nothing in it can prevent that."""
         if isinstance(attempt.handle, Child):
-            if attempt.why in (Why.RELEASE, Why.STALE):
-                attempt.over = True
             attempt.handle.kill()
         else:
             attempt.handle.cancel()
