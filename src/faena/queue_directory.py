@@ -29,6 +29,8 @@ class Candidate(Record, frozen=True):
     """It lies where others may write beside it: it must be a real directory, ours, and closed to them."""
     temporary: bool = False
     """The machine may empty it at any time."""
+    named: bool = False
+    """Somebody chose it: who else may write there is their decision, and worth a warning."""
 
 
 class Note(Record, frozen=True):
@@ -83,14 +85,17 @@ def choose_queue_directory(order: Sequence[Candidate] | None = None) -> QueueDir
     raise InvalidSettings([*(str(note) for note in refused), hint])
 
 
-def prepare_named_directory(path: Path, *, name: str) -> Path:
+def prepare_named_directory(path: Path, *, name: str) -> QueueDirectory:
     """Make (0700) and probe the directory that the setting ``name`` names. Raises `InvalidSettings`."""
     try:
-        _prepare(Candidate(path=path))
+        _prepare(Candidate(path=path, named=True))
     except Unusable as error:
         advice = f"{name} names it: give it to the user that runs Faena, or name another"
         raise InvalidSettings([f"{_insufficient(path, str(error))}; {advice}"]) from error
-    return path
+    if not _open_to_all(path.stat()):
+        return QueueDirectory(path=path)
+    told = f"Every user of this machine may write in {path}"
+    return QueueDirectory(path=path, notes=(Note(level="warning", text=told, reason=f"chmod 700 {path}"),))
 
 
 def _prepare(candidate: Candidate) -> None:
@@ -130,10 +135,14 @@ def _refuse_unsafe(candidate: Candidate) -> None:
         raise Unusable("it belongs to another user")
     if candidate.own and found.st_mode & OTHERS_MAY_WRITE:
         raise Unusable("other users may write in it")
-    if found.st_mode & stat.S_IWOTH:
+    if _open_to_all(found) and not candidate.named:
         raise Unusable("every user of this machine may write in it")
     if candidate.temporary:
         candidate.path.chmod(0o700)
+
+
+def _open_to_all(found: os.stat_result) -> bool:
+    return os.name == "posix" and bool(found.st_mode & stat.S_IWOTH)
 
 
 def _probe(directory: Path) -> None:

@@ -226,11 +226,12 @@ class Settings(BaseModel):
         """Choose, make and probe the directories, at the first use. Raises `InvalidSettings`."""
         if self.named_data_dir is not None:
             data = prepare_named_directory(self.named_data_dir, name="FAENA_DATA_DIR")
-            queue = self.queue_path or data / "queue"
-            return Directories(data=data, queue=prepare_named_directory(queue, name="COATI_QUEUE_PATH"))
+            below = self.queue_path or data.path / "queue"
+            queue = prepare_named_directory(below, name="COATI_QUEUE_PATH")
+            return Directories(data=data.path, queue=queue.path, notes=(*data.notes, *queue.notes))
         if self.queue_path is not None:
             queue = prepare_named_directory(self.queue_path, name="COATI_QUEUE_PATH")
-            return Directories(data=queue, queue=queue)
+            return Directories(data=queue.path, queue=queue.path, notes=queue.notes)
         chosen = choose_queue_directory()
         return Directories(
             data=chosen.path, queue=chosen.path, temporary=chosen.temporary, notes=chosen.notes

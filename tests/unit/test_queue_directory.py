@@ -123,6 +123,16 @@ def test_when_none_can_be_used_all_are_named_with_their_reasons(tmp_path: Path, 
     assert "COATI_QUEUE_PATH or FAENA_DATA_DIR" in told
 
 
+def test_a_named_directory_that_everybody_may_write_is_taken_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "volume"
+    path.mkdir()
+    path.chmod(0o777)  # as some container systems make their volumes
+    taken = prepare_named_directory(path, name="FAENA_DATA_DIR")
+    assert taken.path == path
+    assert [note.level for note in taken.notes] == ["warning"]
+    assert f"Every user of this machine may write in {path}" in str(taken.notes[0])
+
+
 def test_a_named_directory_is_refused_rather_than_replaced(blocked: Path) -> None:
     with pytest.raises(InvalidSettings, match=r"Insufficient permissions.*COATI_QUEUE_PATH names it"):
         prepare_named_directory(blocked, name="COATI_QUEUE_PATH")
