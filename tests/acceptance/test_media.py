@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,17 @@ def test_two_hundred_megabytes_stream_to_disk_in_constant_memory(site: Site, pho
     assert stored.stat().st_size == len(photo) + 190 * 2**20
     job = site.end_of(answer.json()["task_id"])
     assert (job["status"], job["error"]) == ("completed", None)
+
+
+def test_the_guides_python_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAENA_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("FAENA_ENGINE", "direct")
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "media.md").read_text("utf-8")
+    [block] = re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "media.md", "exec", dont_inherit=True), names)
+    try:
+        job_id = names["avatar"](7, "/media/me.jpg")
+        assert names["app"].get(job_id).task == "generate_thumbnail"
+    finally:
+        names["app"].close()

@@ -273,3 +273,27 @@ def test_ssim_agrees_with_its_formula_for_flat_pictures() -> None:
     expected = (2 * a * b + c1) / (a * a + b * b + c1)
     measured = quality.ssim((flat + a).cast("uchar"), (flat + b).cast("uchar"))
     assert measured == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("out of memory -- size == 343MB", pictures.PictureTooLarge),
+        ("heif: Invalid input: Unspecified: Memory allocation error (2.0)", pictures.PictureTooLarge),
+        ("VipsJpeg: premature end of JPEG image", BadPicture),
+    ],
+)
+def test_what_libvips_says_is_told_as_what_the_user_can_do(said: str, kind: type[BadPicture]) -> None:
+    with pytest.raises(BadPicture) as caught, pictures.reading(Kind.AVIF):
+        raise pyvips.Error("unable to call heifload", said)
+    assert type(caught.value) is kind
+
+
+def test_the_same_seed_draws_the_same_photograph(tmp_path: Path) -> None:
+    assert photograph(0.2, tmp_path, seed=3) == photograph(0.2, tmp_path, seed=3)
+    assert photograph(0.2, tmp_path, seed=3) != photograph(0.2, tmp_path, seed=4)
+
+
+def test_a_photograph_is_not_drawn_in_an_orientation_that_no_camera_has(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="orientation must be one of"):
+        photograph(0.2, tmp_path, orientation=5)

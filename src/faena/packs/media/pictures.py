@@ -56,6 +56,7 @@ class Picture:
     """A picture file, its header read and within limits. Raises `BadPicture` for any other file."""
 
     def __init__(self, file: BinaryIO) -> None:
+        self._file = file  # kept, or it would be closed
         self._descriptor = file.fileno()
         self.size = os.fstat(self._descriptor).st_size
         self.kind = _kind(self._read(HEAD))
@@ -121,6 +122,9 @@ class Picture:
             each = f" in {self.frames:,} frames" if self.frames > 1 else ""
             raise PictureTooLarge(f"{told}{each}; at most {MAX_PIXELS // 1_000_000} million are processed")
 
+
+OUT_OF_MEMORY: Final = ("out of memory", "memory allocation", "cannot allocate memory")
+"""How libvips and the libraries below it say that the child's limit was reached."""
 
 LOADERS: Final = {
     Kind.JPEG: "jpegload_source",
@@ -278,7 +282,7 @@ def _translated(told: str) -> Iterator[None]:
         yield
     except pyvips.Error as error:
         reason = _reason(error)
-        if "out of memory" in reason.lower():
+        if any(words in reason.lower() for words in OUT_OF_MEMORY):
             raise PictureTooLarge(
                 f"the picture needs more memory than its task may use ({reason})"
             ) from error
