@@ -72,11 +72,10 @@ def workers(folder: Path, *, engine: str, threads: int) -> Iterator[psutil.Proce
             process.wait()
 
 
-def one_of(
-    supervisor: psutil.Process, chance: random.Random, *, but: frozenset[int] = frozenset()
-) -> int | None:
-    """Return the id of a worker process at random, None while there is none."""
-    children = [child.pid for child in supervisor.children() if child.pid not in but]
+def one_of(supervisor: psutil.Process, chance: random.Random, *, runs: Path, but: set[int]) -> int | None:
+    """Return the id of a worker process that has run a job, at random; None while there is none."""
+    busy = {int(path.stem) for path in runs.glob("*.log")}
+    children = [child.pid for child in supervisor.children() if child.pid in busy - but]
     return chance.choice(children) if children else None
 
 
@@ -91,7 +90,13 @@ def send(pid: int | None, number: signal.Signals) -> bool:
 
 
 async def disturb(
-    supervisor: psutil.Process, done: asyncio.Event, *, kills: int, stops: int, chance: random.Random
+    supervisor: psutil.Process,
+    done: asyncio.Event,
+    *,
+    runs: Path,
+    kills: int,
+    stops: int,
+    chance: random.Random,
 ) -> Disturbance:
     """Kill and stop worker processes at random moments until enough was done."""
     disturbance = Disturbance()
@@ -108,7 +113,7 @@ async def disturb(
         stop = len(disturbance.stopped) < stops and (
             len(disturbance.killed) >= kills or chance.random() < 0.3
         )
-        pid = one_of(supervisor, chance, but=frozenset(asleep))
+        pid = one_of(supervisor, chance, runs=runs, but=asleep)
         if stop and len(asleep) < PROCESSES - 1 and send(pid, signal.SIGSTOP):
             assert pid is not None
             asleep.add(pid)
@@ -133,7 +138,7 @@ async def feed_and_disturb(
     async with app.connect() as client:
         with workers(folder, engine=engine, threads=2) as supervisor:
             disturbing = asyncio.create_task(
-                disturb(supervisor, quiet, kills=kills, stops=stops, chance=chance)
+                disturb(supervisor, quiet, runs=runs, kills=kills, stops=stops, chance=chance)
             )
             sent = 0
             while sent < jobs:

@@ -103,12 +103,13 @@ def one_process(engine: str, *, samples: int) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def server(folder: Path, *, engine: str) -> Iterator[str]:
-    """`faena up` for as long as the block lasts; gives its address."""
+def server(folder: Path, *, engine: str, app: str | None = "bench.tasks:app") -> Iterator[tuple[str, int]]:
+    """`faena up` for as long as the block lasts (without an app: the shipped packs); gives address and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--app", "bench.tasks:app", "--data-dir", str(folder), "--store", "sqlite", "--engine", engine]
+    options = ["--data-dir", str(folder), "--store", "sqlite", "--engine", engine]
+    options += [] if app is None else ["--app", app]
     command = [sys.executable, "-m", "faena", "up", *options, "--port", str(port), "--threads", "8"]
     with open(folder / "server.log", "ab") as log:
         process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
@@ -122,7 +123,7 @@ def server(folder: Path, *, engine: str) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError((folder / "server.log").read_text())
             time.sleep(0.05)
-        yield address
+        yield address, process.pid
     finally:
         process.terminate()
         process.wait(60)
@@ -133,7 +134,7 @@ def post(engine: str, *, samples: int) -> dict[str, float]:
     waits = []
     with (
         scratch() as folder,
-        server(folder, engine=engine) as address,
+        server(folder, engine=engine) as (address, _),
         httpx.Client(base_url=address) as client,
     ):
         for _ in range(200):

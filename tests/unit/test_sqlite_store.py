@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from faena.errors import StoreDown
+from faena.errors import IllegalStep, StoreDown
 from faena.events import EventType, NewEvent
 from faena.job import NewJob, Outcome, Status, Step
 from faena.ports.store import Query, Report, StoreOptions
@@ -240,7 +240,7 @@ async def test_a_call_that_fails_takes_no_other_of_its_transaction_with_it(
     good = store.insert([NewJob(id="good", task="t")])
     bad = store.finish([Outcome(job_id="good", token=0, step=Step.PROMOTE)])
     answers = await asyncio.gather(good, bad, return_exceptions=True)
-    assert isinstance(answers[1], ValueError)
+    assert isinstance(answers[1], IllegalStep)
     assert (await store.get(["good"]))[0] is not None
     assert sum(count.count for count in await store.counts()) == 1
 

@@ -191,7 +191,7 @@ class Store(Protocol):
 
     async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
         """Store new jobs, `pending` or (due later) `scheduled`, all or none. An id that is there already is answered
-        with its job and changes nothing."""
+        with its job as the first call was (not as a duplicate) and changes nothing."""
         ...
 
     async def claim(self, ids: Sequence[str], *, worker: str, lease: float, request: str) -> list[Claim]:
@@ -206,7 +206,8 @@ class Store(Protocol):
         ...
 
     async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Held]:
-        """Make the leases last ``lease`` seconds from now, where they are still held."""
+        """Make the leases last ``lease`` seconds from now, where they are still held. One that expired is held until
+        `rescue` takes the job: the token decides, not the clock."""
         ...
 
     async def report(self, reports: Sequence[Report]) -> list[Held]:
@@ -216,7 +217,8 @@ class Store(Protocol):
     async def finish(self, outcomes: Sequence[Outcome]) -> list[bool]:
         """Record how attempts ended; False: stale, nothing changed. A RETRY, SNOOZE or RELEASE of a job whose
         cancellation was requested cancels it; a RETRY with no attempt left fails it. Repeating an accepted outcome
-        is answered True and changes nothing."""
+        is answered True and changes nothing. The event of a RETRY or FAIL tells the failure. Raises `IllegalStep` for
+        a step that ends no attempt."""
         ...
 
     async def promote(self, *, limit: int) -> Promoted:
@@ -224,14 +226,14 @@ class Store(Protocol):
         ...
 
     async def rescue(self, *, limit: int) -> list[Delivery]:
-        """Take jobs from holders whose lease expired: crashes + 1, then pending again, `failed` ("Crashed") after
-        ``max_crashes``, or `cancelled` if that was requested. Returns those that are pending again."""
+        """Take jobs from holders whose lease expired: crashes + 1, then `cancelled` if that was requested, `failed`
+        ("Crashed") after ``max_crashes``, or pending again. Returns those that are pending again."""
         ...
 
     async def undelivered(self, *, empty: Sequence[str], age: float, limit: int) -> list[Delivery]:
         """Return pending jobs that the engine must have lost, and mark them as delivered now: those delivered more
-        than ``age`` seconds ago whose queue is in ``empty`` (the engine holds nothing for it), or of whose queue a
-        job that was due later was claimed more than ``age`` seconds ago."""
+        than ``age`` seconds ago whose queue is in ``empty`` (the engine holds nothing for it), or of whose queue and
+        priority a job that was due later was claimed more than ``age`` seconds ago."""
         ...
 
     async def prune(self, *, limit: int) -> int:
@@ -239,7 +241,7 @@ class Store(Protocol):
         ...
 
     async def cancel(self, ids: Sequence[str]) -> list[CancelResult]:
-        """Cancel waiting jobs at once; ask the holders of running ones to stop."""
+        """Cancel waiting jobs at once; ask the holders of running ones to stop (told by one event, the first time)."""
         ...
 
     async def purge(self, queue: str, *, limit: int) -> int:

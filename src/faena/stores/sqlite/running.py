@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from faena.errors import IllegalStep
 from faena.events import EventType
 from faena.job import GIVES_BACK, OUTCOMES, Outcome, Status, Step
 from faena.ports.store import Claim, Held, Lease, Report, StoreOptions
@@ -146,7 +147,7 @@ def finish(ledger: Ledger, outcomes: Sequence[Outcome], *, options: StoreOptions
 
 def _finish(ledger: Ledger, outcome: Outcome, options: StoreOptions) -> bool:
     if outcome.step not in OUTCOMES:
-        raise ValueError(f"{outcome.step} does not end an attempt; expected one of {sorted(OUTCOMES)}")
+        raise IllegalStep(status=Status.PROCESSING, step=outcome.step)
     row = one(ledger.connection, _HEAD, (outcome.job_id,))
     head = None if row is None else Head(*row)
     if head is None or head.token != outcome.token or not _open_to(head, outcome):
@@ -159,7 +160,8 @@ def _finish(ledger: Ledger, outcome: Outcome, options: StoreOptions) -> bool:
     if step in GIVES_BACK:
         head.attempt -= 1
     _note_outcome(ledger, head, outcome, step, options)
-    message = outcome.message or failure_text(outcome.error)
+    failed = step in (Step.RETRY, Step.FAIL) and outcome.error is not None
+    message = failure_text(outcome.error) if failed else outcome.message
     ledger.save(head, [ledger.move(head, step, message=message, attempt=attempt)])
     return True
 

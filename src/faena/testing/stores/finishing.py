@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from faena.errors import IllegalStep
 from faena.events import EventType
 from faena.job import OUTCOMES, Failure, Job, Outcome, Status, Step
 from faena.ports.store import StoreOptions
@@ -121,6 +122,20 @@ class Finishing(StoreSuite):
         job = await desk.running()
         await desk.finish(job, step, message="so it is")
         assert (await desk.last_event(job)).message == "so it is"
+
+    @pytest.mark.parametrize("step", [Step.FAIL, Step.RETRY])
+    async def test_the_failure_is_told_even_beside_a_message(self, desk: Desk, step: Step) -> None:
+        job = await desk.running(max_attempts=2)
+        outcome = Outcome(job_id=job.id, token=job.token, step=step, error=BOOM, message="a note")
+        assert await desk.store.finish([outcome]) == [True]
+        assert (await desk.last_event(job)).message == f"{BOOM.type}: {BOOM.message}"
+        assert (await desk.look(job)).message == "a note"
+
+    async def test_a_step_that_ends_no_attempt_is_refused(self, desk: Desk) -> None:
+        job = await desk.running()
+        with pytest.raises(IllegalStep):
+            await desk.finish(job, Step.PROMOTE)
+        assert (await desk.look(job)).status is Status.PROCESSING
 
     async def test_a_failure_may_have_no_traceback(self, desk: Desk) -> None:
         job = await desk.running()

@@ -147,6 +147,15 @@ class Promoting(StoreSuite):
         clock.advance(50)
         assert await desk.store.undelivered(empty=[], age=10, limit=10) == []
 
+    async def test_a_job_overtaken_by_one_of_higher_priority_is_not_lost(
+        self, desk: Desk, clock: FakeClock
+    ) -> None:
+        await desk.enqueue(priority=0)
+        clock.advance(1)
+        await desk.take(await desk.enqueue(priority=9))
+        clock.advance(100)
+        assert await desk.store.undelivered(empty=[], age=5, limit=10) == []
+
     async def test_only_pending_jobs_are_lost(self, desk: Desk, clock: FakeClock) -> None:
         for status in set(Status) - {Status.PENDING}:
             await desk.in_status(status, **({"delay": 10_000} if status is Status.SCHEDULED else {}))
