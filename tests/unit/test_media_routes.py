@@ -159,6 +159,26 @@ async def test_fields_may_follow_the_file(media: Media) -> None:
     assert (await post(media, "/media/upload", files=files)).json()["media_id"] == 77
 
 
+@pytest.mark.parametrize("size", [1, 7, 63, 64, 65, 1000])
+async def test_however_the_body_is_cut_the_same_file_arrives(media: Media, size: int) -> None:
+    tricky = JPEG + b"\r\n--\r\n--x\r--\n\r\n--xy" + JPEG[:50]
+    body = (
+        b'--xyz\r\nContent-Disposition: form-data; name="media_id"\r\n\r\n5\r\n'
+        b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a;b"\r\n\r\n'
+        + tricky
+        + b"\r\n--xyz--\r\n"
+    )
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), size):
+            yield body[start : start + size]
+
+    headers = {"content-type": "multipart/form-data; boundary=xyz"}
+    answer = await post(media, "/media/upload", content=pieces(), headers=headers)
+    assert (answer.status_code, answer.json()["media_id"]) == (202, 5)
+    assert (media.root / media.files()[0]).read_bytes() == tricky
+
+
 async def test_a_body_that_says_that_it_is_too_large_is_not_read(media: Media) -> None:
     asked = 0
 
