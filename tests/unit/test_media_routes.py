@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -228,6 +229,16 @@ async def test_a_large_upload_takes_no_more_memory_than_a_small_one(tmp_path: Pa
         await upload(media, JPEG)
         small, large = await peak(media, 4), await peak(media, 64)
     assert large < small + 2_000_000
+
+
+async def test_a_full_disk_is_told_and_keeps_nothing(media: Media, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    answer = await upload(media, JPEG)
+    assert (answer.status_code, "no room" in answer.json()["detail"]) == (503, True)
+    assert (media.files(), await media.jobs()) == ([], [])
 
 
 async def test_an_upload_whose_job_can_not_be_made_is_removed(media: Media) -> None:

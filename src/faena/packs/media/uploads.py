@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import errno
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import BinaryIO, Final, NamedTuple, NoReturn
 
@@ -17,6 +18,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from faena import StoreFull
 from faena.packs.media.files import MediaRoot, upload_name
 from faena.packs.media.kinds import HEAD, TAKEN, describe, sniff
 
@@ -41,12 +43,13 @@ class Upload(NamedTuple):
 async def receive(request: Request, root: MediaRoot, *, limit: int) -> Upload:
     """Store the part ``file`` of the request and return it.
 
-    Raises HTTPException: 413 above ``limit`` bytes, 415 for what is no picture, 422 for a broken form or no file.
+    Raises HTTPException: 413 above ``limit`` bytes, 415 for what is no picture, 422 for a broken form or no file;
+    and `StoreFull` when the disk has no room.
     """
     form = _Form(limit)
     parser = _parser(request, form)
     _must_fit(request, limit)
-    with _Target(root) as target:
+    with _room(), _Target(root) as target:
         async for chunk in request.stream():
             _parse(parser, chunk)
             await target.take(form)
@@ -168,6 +171,16 @@ def upload_name_for(head: bytes, root: MediaRoot) -> str:
         told = f"the file is no {TAKEN} picture: by its first bytes it is {describe(head)}"
         refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, told)
     return root.tell(upload_name(kind))
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreFull("the disk of the media root has no room; nothing of the upload was kept") from error
 
 
 def refuse(status: HTTPStatus, told: str) -> NoReturn:
