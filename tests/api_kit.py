@@ -96,8 +96,10 @@ class Kit:
     async def progress(self, job_id: str, percent: float, message: str | None = None) -> None:
         await self._report(job_id, progress=percent, message=message)
 
-    async def emit(self, job_id: str, name: str, data: Any = None) -> None:
-        await self._report(job_id, events=(NewEvent(type=EventType.EVENT, event=name, data=data),))
+    async def emit(self, job_id: str, *names: str, data: Any = None) -> None:
+        """Tell events of these names, all in one report."""
+        events = tuple(NewEvent(type=EventType.EVENT, event=name, data=data) for name in names)
+        await self._report(job_id, events=events)
 
     async def log(self, job_id: str, message: str) -> None:
         await self._report(job_id, events=(NewEvent(type=EventType.LOG, event="info", message=message),))

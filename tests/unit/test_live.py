@@ -3,117 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 
 from faena import live as live_module
 from faena.errors import NotFound, StoreDown
-from faena.events import Event, EventType, Published, Told
-from faena.job import Job, Status
-from faena.live import Buffer, Item, JobStream, Lagged, Live, Snapshot, Stream
-from faena.ports.store import Story
-
-JOB = "018f0000-0000-7000-8000-000000000001"
-OTHER = "018f0000-0000-7000-8000-000000000002"
-
-
-class ScriptedLog:
-    """The part of a store that `Live` reads: what happened is told, and the log can be made to lose it."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, list[Event]] = {}
-        self.topics: dict[str, str] = {}
-        self.kept_from: dict[str, int] = {}
-        self.log: list[Told | None] = []  # None: a gap
-        self.failures: list[Exception] = []
-        self.story_failures: list[Exception] = []
-        self.grown = asyncio.Condition()
-
-    def happen(
-        self,
-        type: EventType = EventType.PROGRESS,
-        *,
-        job: str = JOB,
-        status: Status = Status.PROCESSING,
-        progress: float = 0.0,
-        event: str | None = None,
-        lost: bool = False,
-    ) -> Event:
-        events = self.jobs.setdefault(job, [])
-        happened = Event(
-            seq=len(events) + 1, type=type, status=status, at=0.0, progress=progress, event=event
-        )
-        events.append(happened)
-        if not lost:
-            self.log.append(self._told(job, happened))
-        return happened
-
-    def end(self, *, job: str = JOB, lost: bool = False) -> Event:
-        return self.happen(EventType.STATUS, job=job, status=Status.COMPLETED, progress=100.0, lost=lost)
-
-    def lose(self) -> None:
-        self.log.append(None)
-
-    async def publish(self) -> None:
-        """Let the reader read everything that happened."""
-        async with self.grown:
-            self.grown.notify_all()
-        await settled()
-
-    def _told(self, job: str, event: Event) -> Told:
-        return Told(task_id=job, task="t", queue="q", event=event, topic=self.topics.get(job))
-
-    def _job(self, job_id: str) -> Job:
-        last = self.jobs[job_id][-1]
-        return Job(
-            id=job_id, task="t", args=b"{}", queue="q", priority=0, status=last.status, attempt=1,
-            max_attempts=1, crashes=0, token=1, seq=last.seq, created_at=0.0, due_at=0.0,
-            progress=last.progress, topic=self.topics.get(job_id),
-        )  # fmt: skip
-
-    async def get(self, ids: Sequence[str]) -> list[Job | None]:
-        return [self._job(job_id) if job_id in self.jobs else None for job_id in ids]
-
-    async def story(self, job_id: str, *, after: int = 0) -> Story | None:
-        if self.story_failures:
-            raise self.story_failures.pop(0)
-        if job_id not in self.jobs:
-            return None
-        kept = self.kept_from.get(job_id, 1)
-        events = tuple(event for event in self.jobs[job_id] if event.seq > after and event.seq >= kept)
-        return Story(job=self._job(job_id), events=events, gap=after + 1 < kept)
-
-    async def published(self, after: int | None, *, wait: float) -> Published:
-        if after is None:
-            return Published(position=len(self.log))
-        if self.failures:
-            raise self.failures.pop(0)
-        async with self.grown:
-            await self.grown.wait_for(lambda: len(self.log) > after)
-        rest = self.log[after:]
-        return Published(
-            position=len(self.log), told=tuple(told for told in rest if told is not None), gap=None in rest
-        )
-
-
-async def settled() -> None:
-    """Let every task that can go on go on."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
-async def take(stream: Stream, count: int) -> list[Item]:
-    return [await asyncio.wait_for(anext(stream), 5) for _ in range(count)]
-
-
-async def rest(stream: Stream) -> list[Item]:
-    async with asyncio.timeout(5):
-        return [item async for item in stream]
-
-
-def seqs(items: Sequence[Item]) -> list[int]:
-    return [item.event.seq for item in items if isinstance(item, Told)]
+from faena.events import Event, EventType, Told
+from faena.job import Status
+from faena.live import Buffer, JobStream, Lagged, Live, Snapshot
+from live_kit import JOB, OTHER, ScriptedLog, rest, seqs, settled, take
 
 
 @pytest.fixture
@@ -206,6 +105,36 @@ async def test_an_event_that_is_in_the_snapshot_already_is_not_told_twice(
         snapshot, final = await rest(stream)
     assert isinstance(snapshot, Snapshot) and snapshot.job.seq == 2
     assert seqs([final]) == [3]
+
+
+async def test_an_event_that_was_heard_before_the_snapshot_was_read_is_not_told_twice(
+    log: ScriptedLog, live: Live
+) -> None:
+    async def meanwhile() -> None:
+        log.happen(EventType.EVENT, event="heard and read")
+        await log.publish()
+
+    log.happen()
+    log.before_get = meanwhile
+    async with live.job(JOB) as stream:
+        log.end()
+        await log.publish()
+        snapshot, final = await rest(stream)
+    assert isinstance(snapshot, Snapshot)
+    assert snapshot.job.seq == 2
+    assert seqs([final]) == [3]
+
+
+async def test_a_hole_in_the_log_while_the_snapshot_was_read_is_healed(log: ScriptedLog, live: Live) -> None:
+    async def meanwhile() -> None:
+        log.happen(EventType.EVENT, event="lost", lost=True)
+        log.happen(EventType.EVENT, event="heard")
+        await log.publish()
+
+    log.happen()
+    log.after_get = meanwhile
+    async with live.job(JOB) as stream:
+        assert seqs(await take(stream, 3)) == [2, 3]  # after the snapshot
 
 
 async def test_a_slow_listener_gets_the_latest_progress_only(log: ScriptedLog, live: Live) -> None:

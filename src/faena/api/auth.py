@@ -37,7 +37,7 @@ def check_bind(host: str, *, secret: str | None = None) -> None:
     if not is_loopback(host):
         told = (
             f"API_HOST={host} would let other machines in, and this release has no tokens to tell who may: use "
-            "127.0.0.1, ::1 or localhost (a reverse proxy on this machine can add what you need)"
+            "127.0.0.1, ::1 or localhost"
         )
         raise InvalidSettings([told])
 

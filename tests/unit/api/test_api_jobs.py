@@ -238,7 +238,7 @@ async def test_a_cursor_that_nobody_gave_out_is_refused_or_harmless(
 async def test_the_events_of_a_job_are_listed_in_order(kit: Kit, api: httpx.AsyncClient) -> None:
     job = await kit.start()
     await kit.progress(job.id, 10)
-    await kit.emit(job.id, "halfway", {"at": 1})
+    await kit.emit(job.id, "halfway", data={"at": 1})
     body = (await api.get(f"/jobs/{job.id}/events")).json()
     events = body["events"]
     assert [event["seq"] for event in events] == list(range(1, body["seq"] + 1))

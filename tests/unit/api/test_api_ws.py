@@ -240,7 +240,7 @@ async def test_seed_000_is_spoken_as_written(kit: Kit, server: Running) -> None:
         job = await kit.start("thumbnail", args={"media_id": 1})
         await kit.progress(job.id, 30, "thumbnail")
         await kit.log(job.id, "not for this channel")
-        await kit.emit(job.id, "thumbnail_generated", {"thumbnail_path": "/media/a.jpg"})
+        await kit.emit(job.id, "thumbnail_generated", data={"thumbnail_path": "/media/a.jpg"})
         await kit.emit(job.id, "bare")
         await kit.complete(job.id)
         heard = [await hear(socket) for _ in range(6)]
@@ -287,7 +287,7 @@ async def test_a_slow_socket_does_not_slow_another(kit: Kit, server: Running) ->
         for socket in (slow, quick):  # the slow one reads nothing more from here on
             await ask(socket, type="subscribe", task_id=job.id)
         for number in range(300):
-            await kit.emit(job.id, "step", {"filling": "x" * 20_000, "number": number})
+            await kit.emit(job.id, "step", data={"filling": "x" * 20_000, "number": number})
             assert (await hear(quick))["event"]["data"]["number"] == number
         await kit.complete(job.id)
         heard = await until_final(slow)
@@ -324,3 +324,14 @@ async def test_a_topic_is_refused_while_the_store_is_down(
     async with connect(server.ws) as socket:
         error = await ask(socket, type="subscribe", channel="jobs")
         assert (error["type"], error["code"]) == ("error", "unavailable")
+
+
+async def test_a_listener_to_many_jobs_that_missed_something_is_told_so(kit: Kit, server: Running) -> None:
+    kit.client.live.buffer = 4
+    job = await kit.start("thumbnail", args={"media_id": 1})
+    async with connect(f"{server.ws}/media") as topic, connect(server.ws) as jobs:
+        await ask(jobs, type="subscribe", channel="jobs")
+        await kit.emit(job.id, *(f"step {number}" for number in range(6)))  # at once, and four fit
+        for socket in (topic, jobs):
+            assert await hear(socket) == {"type": "lagged", "lost": 4}
+        assert [(await hear(topic))["event"] for _ in range(2)] == ["step 4", "step 5"]
