@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import subprocess
@@ -18,7 +19,7 @@ from faena.engines.huey.bell import Bell, ring_all
 from faena.engines.huey.engine import RejectedMessage
 from faena.engines.huey.file import QueueFile, Row
 from faena.errors import EngineDown
-from faena.testing.engines import Recorder, deliveries, serving
+from faena.testing.engines import Recorder, deliveries, serving, until
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def test_everything_is_for_its_owner_alone(directory: Path) -> None:
     engine = HueyEngine(directory)
     with serving(engine, Recorder()):
         engine.deliver(deliveries("job-1"))
+        until(lambda: bool(list(directory.glob("huey.bells/*.bell"))), "the worker to rest")
         modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [directory, *directory.rglob("*")]}
     engine.close()
     assert all(mode & 0o077 == 0 for mode in modes.values()), modes
@@ -111,6 +113,31 @@ def test_a_full_disk_is_told_and_what_was_sent_before_is_still_there(directory: 
     )
     assert "told: " in done.stdout
     assert "depth: 15" in done.stdout
+
+
+def test_a_file_without_room_is_told_and_goes_on_when_there_is_some(directory: Path) -> None:
+    engine = HueyEngine(directory)
+    engine.deliver(deliveries("job-1"))
+    connection = engine._file._connection
+    assert connection is not None
+    room = connection.pragma("max_page_count")
+    connection.pragma("max_page_count", 10)
+    with pytest.raises(EngineDown, match="no room"):
+        engine.deliver(deliveries(*(f"job-{n}" for n in range(5000))))
+    connection.pragma("max_page_count", room)
+    engine.deliver(deliveries("job-2", "job-3"))
+    assert engine.depth("default") == 3
+    assert not list(directory.glob("huey.damaged-*"))
+    engine.close()
+
+
+def test_a_batch_is_taken_in_order_of_queue_priority_and_age(directory: Path) -> None:
+    file = QueueFile(directory, timeout=5)
+    file.push([Row("low", b"5", 9), Row("high", b"3", 0), Row("high", b"4", 0), Row("high", b"2", 5)])
+    file.push([Row("top", b"1", -3), Row("other", b"no", 0)])
+    assert [row.data for row in file.pop(["top", "high", "low"], 3)] == [b"1", b"2", b"3"]
+    assert [row.data for row in file.pop(["top", "high", "low"], 9)] == [b"4", b"5"]
+    file.close()
 
 
 def test_a_forked_child_sends_without_disturbing_its_parent(directory: Path) -> None:
@@ -231,6 +258,7 @@ def test_a_job_costs_huey_one_visit_to_the_file(directory: Path, monkeypatch: py
 
 def test_a_bell_rings_in_another_thread_within_a_moment(tmp_path: Path) -> None:
     bell = Bell(tmp_path / "bells")
+    bell.wait()
     ring_soon = threading.Timer(0.05, ring_all, (tmp_path / "bells",))
     began = time.monotonic()
     ring_soon.start()
@@ -249,6 +277,51 @@ def test_a_ring_before_the_wait_is_not_lost(tmp_path: Path) -> None:
     bell.wait()
     assert time.monotonic() - began < 0.1
     bell.take_down()
+
+
+def test_bells_alone_wake_an_idle_worker_and_stop_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faena.engines.huey.bell.LOOK", 300.0)
+    recorder = Recorder()
+    engine, sender = HueyEngine(directory), HueyEngine(directory)
+    with serving(engine, recorder) as stop:
+        for number in range(1, 4):
+            sender.deliver(deliveries(f"job-{number}"))
+            recorder.wait_ended(number)
+        time.sleep(0.3)  # until it rests again
+        began = time.monotonic()
+        stop()
+        assert time.monotonic() - began < 5.0
+    assert list(directory.glob("huey.bells/*")) == []
+    sender.close()
+    engine.close()
+
+
+def test_a_worker_tells_once_that_the_file_is_out_of_reach_and_stops_without_complaint(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, recorder = HueyEngine(directory), Recorder()
+    with caplog.at_level(logging.WARNING), serving(engine, recorder, threads=8):
+        engine.deliver(deliveries("job-1"))
+        recorder.wait_ended(1)
+        directory.rename(directory.with_name("unmounted"))
+        until(lambda: "cannot be read" in caplog.text, "the worker to notice")
+        time.sleep(0.5)  # some more tries
+        directory.with_name("unmounted").rename(directory)
+        until(lambda: "can be read again" in caplog.text, "the worker to come back")
+    engine.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], caplog.text
+
+
+def test_a_push_that_breaks_in_the_middle_leaves_nothing(directory: Path) -> None:
+    file = QueueFile(directory, timeout=5)
+    with pytest.raises(TypeError):
+        file.push([Row("default", b"1", 0), Row("default", object(), 0)])  # type: ignore[arg-type]
+    file.push([Row("default", b"2", 0), Row("default", b"3", 0)])
+    assert file.peek("default", 9) == [b"2", b"3"]
+    assert not list(directory.glob("huey.damaged-*"))
+    file.close()
 
 
 def test_bells_of_the_dead_are_removed_by_who_rings_them(tmp_path: Path) -> None:

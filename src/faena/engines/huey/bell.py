@@ -23,7 +23,7 @@ SUFFIX: Final = ".bell"
 
 
 class Bell:
-    """One sleeper's bell. `hang` it up before the first `wait`; only one thread waits at a time, any may ring."""
+    """One sleeper's bell, hung up by the first `wait`. Only one thread waits at a time, any may ring."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / f"{os.getpid()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
@@ -32,7 +32,8 @@ class Bell:
 
     def wait(self) -> None:
         """Return when it rings, or when it is time to look without that."""
-        self._hang()
+        if self._hang():
+            return  # what came before it hung there has rung nothing
         if self._pipe is None:
             self._event.wait(LOOK_WITHOUT_PIPE)
             self._event.clear()
@@ -54,14 +55,14 @@ class Bell:
             self._path.unlink(missing_ok=True)
             os.close(pipe)
 
-    def _hang(self) -> None:
+    def _hang(self) -> bool:
+        """Hang it up if it does not hang there; True if it does only now. There may be no pipes, or no directory."""
         if self._pipe is not None and self._path.exists():
-            return
+            return False
         self.take_down()
-        with contextlib.suppress(
-            OSError, AttributeError
-        ):  # no such directory; no pipes in this file system or system
+        with contextlib.suppress(OSError, AttributeError):
             self._pipe = _make_pipe(self._path)
+        return self._pipe is not None
 
 
 def ring_all(directory: Path) -> None:

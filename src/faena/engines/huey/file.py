@@ -209,8 +209,6 @@ def _connect(path: Path, patience: float) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         connection.set_busy_timeout(int(patience * 1000))
-        # The last to close deletes the WAL by its name, which may be that of a newer file by then.
-        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         _use_wal(connection, patience)
         connection.pragma("synchronous", "normal")
         if not connection.table_exists(None, "task"):

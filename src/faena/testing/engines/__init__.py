@@ -17,7 +17,7 @@ An engine joins with one fixture and one class line for each part:
 command lines. Differences between engines are flags (`faena.ports.engine.Capabilities`), never names.
 """
 
-from faena.testing.engines.base import Recorder, Transport, deliveries, serving
+from faena.testing.engines.base import Recorder, Transport, deliveries, serving, until
 from faena.testing.engines.consuming import Consuming
 from faena.testing.engines.delivering import Delivering
 from faena.testing.engines.processes import FAENA, ProcessConformance
@@ -32,6 +32,7 @@ __all__ = [
     "WorkerConformance",
     "deliveries",
     "serving",
+    "until",
 ]
 
 
