@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import typer
 
 from faena.cli.desk import Desk, opened
-from faena.errors import InvalidSettings
+from faena.errors import InvalidSettings, Unavailable
 
 if TYPE_CHECKING:
     from faena.api.server import ApiServer
     from faena.cli.command import Command
     from faena.worker import Worker, WorkerOptions
+
+
+WORKER_IS_HEARD_WITHIN = 5.0
 
 
 def serve(cli: Command, *, with_worker: bool) -> None:
@@ -82,6 +85,7 @@ class Server:
         self._server = make_server(api, host=settings.host, port=settings.port)
         self._worker = worker
         self._cli = cli
+        self._store = desk.store
         self._socket = listen(settings.host, settings.port)
         alone = WorkerOptions(queues=(), grace=GRACE)
         self.options: WorkerOptions = alone if worker is None else worker.options
@@ -99,15 +103,24 @@ class Server:
 
     async def run(self) -> None:
         """Serve and work until stopped; when one part ends, so does the other."""
-        address = address_of(self._socket)
-        _once_started(
-            self._server, lambda: announce(self._cli, address=address, worker=self._worker is not None)
-        )
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
         parts: list[Coroutine[Any, Any, None]] = [self._server.serve(sockets=[self._socket])]
         if self._worker is not None:
             parts.append(self._worker.run())
-        await _until_all_end(parts, stop=self.stop)
+        announcing = asyncio.create_task(self._announce(_started(self._server)))
+        try:
+            await _until_all_end(parts, stop=self.stop)
+        finally:
+            announcing.cancel()
+
+    async def _announce(self, answers: asyncio.Event) -> None:
+        """Say that we are up when it is true: the server answers, and the worker was heard of (``/health`` is well)."""
+        await answers.wait()
+        with contextlib.suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(WORKER_IS_HEARD_WITHIN):
+                while self._worker and self._worker.id not in {one.id for one in await self._store.workers()}:
+                    await asyncio.sleep(0.02)
+        announce(self._cli, address=address_of(self._socket), worker=self._worker is not None)
 
     def stop(self, *, now: bool = False) -> None:
         """Take no new request and no new job, both at once: requests under way end, jobs have their grace time."""
@@ -117,15 +130,16 @@ class Server:
             self._worker.stop(now=now)
 
 
-def _once_started(server: ApiServer, tell: Callable[[], None]) -> None:
-    """Call ``tell`` when the server answers."""
-    startup = server.startup
+def _started(server: ApiServer) -> asyncio.Event:
+    """Return an event that is set when the server answers."""
+    startup, answers = server.startup, asyncio.Event()
 
-    async def started(sockets: list[socket.socket] | None = None) -> None:
+    async def start(sockets: list[socket.socket] | None = None) -> None:
         await startup(sockets)
-        tell()
+        answers.set()
 
-    server.startup = started  # type: ignore[method-assign]
+    server.startup = start  # type: ignore[method-assign]
+    return answers
 
 
 async def _until_all_end(parts: list[Coroutine[Any, Any, None]], *, stop: Callable[[], None]) -> None:
