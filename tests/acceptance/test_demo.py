@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 
 pytest.importorskip("pyvips", reason="the media extra is not installed")
@@ -57,3 +59,17 @@ def test_a_demo_that_fails_says_so_and_exits_1(tmp_path: Path) -> None:
     assert answer.returncode == 1
     assert "not everything was completed: the photograph" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_a_kept_server_ends_with_its_demo(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "faena", "demo", "--megapixels", "0.5", "--keep"]
+    told = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=told, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        stays = next(line for line in process.stderr if "It stays up at" in line)
+        address = stays.split()[4]
+        assert httpx.get(f"{address}health", trust_env=False).status_code == 200
+        servers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    _, alive = psutil.wait_procs(servers, timeout=60)
+    assert alive == []

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from faena.errors import FaenaError
+from faena.process import SUPERVISED
 
 if TYPE_CHECKING:
     import httpx
@@ -49,9 +50,10 @@ class DemoServer:
                     *(sys.executable, "-m", "faena", "up", "--json", "--host", "127.0.0.1", "--port", "0"),
                     *("--data-dir", str(self._folder), *chosen),
                 ],
+                stdin=subprocess.PIPE,  # when we are gone, it ends, and so does the server
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_clean_environment(),
+                env=_clean_environment() | {SUPERVISED: "1"},
                 cwd=self._folder,
                 start_new_session=os.name == "posix",  # Ctrl-C is the demo's to handle
             )
@@ -100,8 +102,9 @@ class DemoServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 class Visitor:
