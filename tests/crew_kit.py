@@ -413,7 +413,7 @@ class Process:
         self.process = process
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
-        self.process.send_signal(number)
+        os.kill(self.process.pid, number)  # asyncio's own would reap a child that has just ended
 
     async def ended(self) -> int:
         async with asyncio.timeout(30):

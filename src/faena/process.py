@@ -41,6 +41,8 @@ def run_worker_process(open_worker: OpenWorker) -> int:
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code, stuck = runner.run(_main(open_worker))
+        for number in SIGNALS:  # for good: one that comes late must not change the exit code
+            signal.signal(number, signal.SIG_IGN)
         if stuck:  # the loop's end would wait for them for ever
             exit_now(code)
     return code
@@ -49,7 +51,7 @@ def run_worker_process(open_worker: OpenWorker) -> int:
 async def _main(open_worker: OpenWorker) -> tuple[int, int]:
     async with open_worker() as worker:
         stop = Stop(worker)
-        for number in SIGNALS:  # for good: a late signal must not cut the farewell short
+        for number in SIGNALS:
             signal.signal(number, stop.received)
         if os.environ.pop(SUPERVISED, None):
             threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
