@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
@@ -172,6 +173,27 @@ def test_two_processes_that_find_the_damage_together_put_aside_one_file(director
     assert len(list(directory.glob("huey.damaged-*"))) == 1
     for file in (one, two, fresh):
         file.close()
+
+
+def test_eight_that_find_the_damage_at_the_same_moment_all_go_on(directory: Path) -> None:
+    for _ in range(10):
+        first = QueueFile(directory, timeout=5)
+        first.push([Row("default", b"lost", 0)])
+        first.close()
+        first.path.write_bytes(b"This is no SQLite file. " * 1000)
+        files = [QueueFile(directory, timeout=5) for _ in range(8)]
+        start = threading.Barrier(8)
+
+        def push(file: QueueFile, start: threading.Barrier = start) -> None:
+            start.wait()
+            file.push([Row("default", b"after", 0)])
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(push, files))
+        assert b"after" in files[0].peek("default", 10)
+        files[0].purge(["default"])
+        for file in files:
+            file.close()
 
 
 def test_closing_the_old_file_leaves_the_new_one_alone(directory: Path) -> None:

@@ -29,6 +29,8 @@ class Bell:
         self._path = directory / f"{os.getpid()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
         self._pipe: int | None = None
         self._event = threading.Event()
+        self._lock = threading.Lock()
+        """Nobody writes to a pipe while it is taken down."""
 
     def wait(self) -> None:
         """Return when it rings, or when it is time to look without that."""
@@ -44,16 +46,18 @@ class Bell:
     def ring(self) -> None:
         """Wake the sleeper, now or when it next waits."""
         self._event.set()
-        if self._pipe is not None:
-            with contextlib.suppress(BlockingIOError):
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self._pipe is not None:
                 os.write(self._pipe, b"!")
 
     def take_down(self) -> None:
         """Remove it. Nobody may wait any more; safe to repeat."""
-        pipe, self._pipe = self._pipe, None
-        if pipe is not None:
-            self._path.unlink(missing_ok=True)
-            os.close(pipe)
+        with self._lock:
+            pipe, self._pipe = self._pipe, None
+            if pipe is not None:
+                os.close(pipe)
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
 
     def _hang(self) -> bool:
         """Hang it up if it does not hang there; True if it does only now. There may be no pipes, or no directory."""

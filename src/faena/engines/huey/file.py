@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import apsw
 from huey.storage import SqliteStorage
 
+from faena.engines.huey.alone import alone
 from faena.errors import EngineDown
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ SCHEMA: Final = (
 )
 PUSH: Final = "insert into task (queue, data, priority) values (?, ?, ?)"
 ROWS_A_TRANSACTION: Final = 2_000
+TRIES: Final = 4
 
 
 class Row(NamedTuple):
@@ -54,6 +57,7 @@ class QueueFile:
 
     def __init__(self, directory: Path, *, timeout: float) -> None:
         self.path = directory / "huey" / "queue.db"
+        self._guard = directory / "huey.lock"
         self._timeout = timeout
         self._lock = threading.Lock()
         self._connection: apsw.Connection | None = None
@@ -109,16 +113,19 @@ class QueueFile:
     def _do(self, work: Callable[[apsw.Connection], T]) -> T:
         deadline = time.monotonic() + self._timeout
         with self._turn(), _as_engine_down(self.path):
-            try:
-                return work(self._open(deadline))
-            except DAMAGE as damage:
-                self._put_aside(damage)
-                return work(self._open(deadline))
-            except (apsw.BusyError, apsw.FullError):
-                raise
-            except apsw.Error:
-                self._drop()  # whatever it is, a fresh connection has the best chance next time
-                raise
+            for _ in range(TRIES - 1):
+                try:
+                    return work(self._open(deadline))
+                except DAMAGE as damage:
+                    self._put_aside(damage, deadline)
+                except (apsw.BusyError, apsw.FullError):
+                    raise
+                except apsw.Error:
+                    replaced = self._replaced()
+                    self._drop()  # whatever it is, a fresh connection has the best chance
+                    if not replaced:
+                        raise
+            return work(self._open(deadline))
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -131,28 +138,33 @@ class QueueFile:
             self._lock.release()
 
     def _open(self, deadline: float) -> apsw.Connection:
-        if self._connection is not None and self._inode != _inode(self.path):
-            self._drop()  # somebody put the file aside or deleted it
+        if self._connection is not None and self._replaced():
+            self._drop()
         patience = max(0.05, deadline - time.monotonic())
         if self._connection is None:
-            _make_private(self.path, parents=not self._seen)
-            inode = _inode(self.path)
-            self._connection = _connect(self.path, patience)
-            self._inode, self._version, self._seen = inode, None, True
+            if not self._seen:  # a queue directory that goes away later may be a disk that was unmounted
+                _make_private(self.path.parent.parent)
+            with alone(self._guard, timeout=patience):
+                _make_private(self.path.parent)
+                _make_file(self.path)
+                self._inode, self._version = _inode(self.path), None
+                self._connection = _connect(self.path, patience)
+            self._seen = True
         else:
             self._connection.set_busy_timeout(int(patience * 1000))
         return self._connection
 
-    def _put_aside(self, damage: apsw.Error) -> None:
-        if self._inode is not None and self._inode != _inode(self.path):
+    def _replaced(self) -> bool:
+        """True when the file at the path is not the one that was opened: somebody put that aside, or deleted it."""
+        return self._inode != _inode(self.path)
+
+    def _put_aside(self, damage: apsw.Error, deadline: float) -> None:
+        aside = self.path.parent.with_name(_name_aside())
+        with alone(self._guard, timeout=max(0.05, deadline - time.monotonic())):
+            replaced = self._replaced()
             self._drop()
-            return  # another process was quicker; the file at the path is new
-        self._drop()
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        aside = self.path.parent.with_name(
-            f"huey.damaged-{stamp}-{os.getpid()}-{time.monotonic_ns() % 1_000_000:06}"
-        )
-        with contextlib.suppress(FileNotFoundError):
+            if replaced:
+                return  # another process was quicker
             self.path.parent.rename(aside)
         log.warning(
             "the queue file %s was damaged (%s) and lies in %s now; a new one takes its place, and the jobs that it "
@@ -189,12 +201,18 @@ def _as_engine_down(path: Path) -> Iterator[None]:
         raise EngineDown(f"the queue file {path} cannot be used: {error}; check the directory") from error
 
 
-def _make_private(path: Path, *, parents: bool) -> None:
-    if parents:
-        path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+def _make_private(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _make_file(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _name_aside() -> str:
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    return f"huey.damaged-{stamp}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
