@@ -1,6 +1,6 @@
 """A Faena worker inside an engine's own command line (``huey_consumer …``): its loop runs in a thread beside.
 
-The engine's process owns the main thread, the signals and the consuming; it hands job ids to `Host.run_job`. The worker
+The engine's process owns the main thread, the signals and the consuming; it hands job ids to `Host.run`. The worker
 is the one that ``faena worker`` runs, with its heartbeat and loops, told that its engine is served by somebody else.
 The modules ``faena.engines.*_app`` are the only ones below that use it.
 """
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
-from faena.ports.engine import Capabilities, Delivery, Engine, RunJob, ServeOptions, Serving
+from faena.ports.engine import Capabilities, Delivery, Engine, Hands, ServeOptions, Serving
 
 if TYPE_CHECKING:
     from faena.app import Faena
@@ -31,7 +31,7 @@ START_WITHIN: Final = 30.0
 class ServedElsewhere:
     """An engine for the worker of a `Host`: it delivers as the real one does, and its messages are consumed outside."""
 
-    def __init__(self, engine: Engine, on_serve: Callable[[RunJob], None]) -> None:
+    def __init__(self, engine: Engine, on_serve: Callable[[Hands], None]) -> None:
         self.name: str = engine.name
         self.capabilities: Capabilities = engine.capabilities
         self._engine = engine
@@ -41,9 +41,9 @@ class ServedElsewhere:
         """As the engine does."""
         self._engine.deliver(deliveries)
 
-    def serve(self, run_job: RunJob, options: ServeOptions) -> Serving:
-        """Hand ``run_job`` to the host."""
-        return Elsewhere(lambda: self._on_serve(run_job))
+    def serve(self, hands: Hands, options: ServeOptions) -> Serving:
+        """Hand ``hands`` to the host."""
+        return Elsewhere(lambda: self._on_serve(hands))
 
     def depth(self, queue: str) -> int:
         """As the engine does."""
@@ -89,7 +89,7 @@ class Host:
         self.queues = worker_queues(settings, app)
         self._selection = selection
         self._app = app
-        self._run_job: RunJob | None = None
+        self._hands: Hands | None = None
         self._worker: Worker | None = None
         self._ready = threading.Event()
         self._stopping = False
@@ -108,10 +108,10 @@ class Host:
             log.warning(warning)
         return cls(settings, selection, load_app(settings.app))
 
-    def run_job(self, job_id: str) -> None:
+    def run(self, job_id: str) -> None:
         """Run a job to the end of one attempt. Any thread, between `start` and the end; never raises."""
-        if self._run_job is not None:
-            self._run_job(job_id)
+        if self._hands is not None:
+            self._hands.run(job_id)
 
     def start(self, *, threads: int, grace: float | None, on_end: Callable[[], None]) -> None:
         """Start the worker, with ``threads`` jobs at once, and return when it can run jobs; raises why it can't.
@@ -172,8 +172,8 @@ class Host:
             await store.close()
             engine.close()
 
-    def _serve(self, run_job: RunJob) -> None:
-        self._run_job = run_job
+    def _serve(self, hands: Hands) -> None:
+        self._hands = hands
         self._ready.set()
 
 

@@ -1,18 +1,18 @@
-"""How a worker gets its jobs: pulled from the store in batches, or one by one from an engine that delivers."""
+"""How a worker gets its jobs: pulled from the store in batches, or brought by an engine that delivers."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Final, Protocol
 
-from faena.batch import Batch
+from faena.claims import Claims, Crew
 from faena.errors import EngineDown, Unavailable
+from faena.hands import LoopHands
 from faena.ports.engine import Engine, ServeOptions, Serving
 from faena.ports.store import Claim, Store
 from faena.threads import Threads
@@ -25,23 +25,6 @@ LONGEST_PAUSE: Final = 5.0
 """Seconds between two tries to start an engine that does not answer."""
 
 
-class Crew(Protocol):
-    """Who does the work: the worker."""
-
-    @property
-    def room(self) -> int:
-        """How many jobs may be taken now."""
-        ...
-
-    async def change(self) -> None:
-        """Return when `room` may have changed."""
-        ...
-
-    def take(self, claim: Claim, lease_until: float, ended: Callable[[], None] | None = None) -> None:
-        """Run a job, or hand it back if the worker takes nothing new any more."""
-        ...
-
-
 class Intake(Protocol):
     """A source of jobs. `run` returns after `stop`; both belong to the worker's loop."""
 
@@ -52,34 +35,6 @@ class Intake(Protocol):
     def stop(self) -> None:
         """Take nothing more."""
         ...
-
-
-class Claims:
-    """Claims with a lease that is known to hold until a moment of the monotonic clock."""
-
-    def __init__(self, worker: str, lease: float) -> None:
-        self.worker = worker
-        self.lease = lease
-        self.stopped = False
-        self._requests = 0
-
-    async def ask(self, verb: Callable[[str], Awaitable[list[Claim]]]) -> tuple[list[Claim], float]:
-        """Call a claiming verb with a request id, again and again while the store is away: if it was carried out
-        and only the answer was lost, the same request gets the same claims. No error ends the worker."""
-        self._requests += 1
-        request = f"{self.worker}:{self._requests}"
-        asked, pause = monotonic(), 0.05
-        while True:
-            try:
-                return await verb(request), asked + self.lease
-            except Exception as error:
-                if self.stopped:
-                    return [], asked
-                if pause == 0.05:
-                    expected = isinstance(error, Unavailable)
-                    logger.error("the store gives no jobs: %s", error, exc_info=None if expected else error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
 
 
 class Pull:
@@ -146,16 +101,14 @@ class Serve:
         self._crew = crew
         self._options = options
         self._claims = Claims(worker, lease)
-        self._claim = Batch(self._claim_many)
         self._threads = Threads("faena-engine")
         self._serving: Serving | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._hands: LoopHands | None = None
 
     async def run(self) -> None:
         """Serve; when the engine goes away, start again after a pause that grows."""
-        self._loop = asyncio.get_running_loop()
+        self._hands = LoopHands(self._store, self._crew, self._claims)
         pause = 0.1
         while not self._stopped.is_set():
             began = monotonic()
@@ -180,47 +133,11 @@ class Serve:
         if self._serving is not None:
             self._threads.start(self._serving.stop).add_done_callback(_log_error)
 
-    def run_job(self, job_id: str) -> None:
-        """The engine's `RunJob`: blocks its thread until the attempt has ended. Never raises."""
-        ended = threading.Event()
-        if self._loop is None or self._stopped.is_set():
-            return
-        with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._begin, job_id, ended.set)
-            ended.wait()
-
     def _serve(self) -> None:
-        serving = self._serving = self._engine.serve(self.run_job, self._options)
+        assert self._hands is not None
+        serving = self._serving = self._engine.serve(self._hands, self._options)
         if not self._stopped.is_set():
             serving.run()
-
-    def _begin(self, job_id: str, ended: Callable[[], None]) -> None:
-        task = asyncio.ensure_future(self._run(job_id, ended))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-
-    async def _run(self, job_id: str, ended: Callable[[], None]) -> None:
-        try:
-            claim, lease_until = await self._claim(job_id)
-        except Exception:
-            logger.exception("a job could not be claimed", extra={"job_id": job_id})
-            ended()
-            return
-        if claim is None:
-            ended()
-        else:
-            self._crew.take(claim, lease_until, ended)
-
-    async def _claim_many(self, ids: Sequence[str]) -> list[tuple[Claim | None, float]]:
-        """Claim what was delivered at about the same time in one call; of repeated ids the first gets the job."""
-        unique = list(dict.fromkeys(ids))
-        claims, lease_until = await self._claims.ask(partial(self._claim_ids, unique))
-        found = {claim.job.id: claim for claim in claims}
-        return [(found.pop(job_id, None), lease_until) for job_id in ids]
-
-    async def _claim_ids(self, ids: Sequence[str], request: str) -> list[Claim]:
-        claims = self._claims
-        return await self._store.claim(ids, worker=claims.worker, lease=claims.lease, request=request)
 
 
 def _log_error(future: asyncio.Future[object]) -> None:

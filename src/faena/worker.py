@@ -181,6 +181,10 @@ class Worker:
             room = min(room, self.options.max_jobs - self._started)
         return room
 
+    def changed(self) -> None:
+        """Make `change` return."""
+        self._changed.set()
+
     async def change(self) -> None:
         """Return when a function or an attempt has ended, or the worker was told to stop."""
         self._changed.clear()

@@ -13,7 +13,7 @@ from crew_kit import crew
 from faena.engines.direct import DirectEngine
 from faena.errors import EngineDown, StoreDown
 from faena.job import Job, Status
-from faena.ports.engine import Capabilities, Delivery, RunJob, ServeOptions
+from faena.ports.engine import Capabilities, Delivery, Hands, ServeOptions
 from faena.ports.store import Claim, Held, Lease
 from faena.stores.memory import MemoryStore
 
@@ -209,11 +209,11 @@ class Ringing:
                     self._waiting += [delivery.job_id] * self.repeat
             self._changed.notify_all()
 
-    def serve(self, run_job: RunJob, options: ServeOptions) -> RingingServing:
+    def serve(self, hands: Hands, options: ServeOptions) -> RingingServing:
         if self.fail_serving > 0:
             self.fail_serving -= 1
             raise EngineDown("not yet")
-        return RingingServing(self, run_job, options.threads)
+        return RingingServing(self, hands, options.threads)
 
     def depth(self, queue: str) -> int:
         return len(self._waiting)
@@ -227,8 +227,8 @@ class Ringing:
 
 
 class RingingServing:
-    def __init__(self, engine: Ringing, run_job: RunJob, threads: int) -> None:
-        self.engine, self.run_job, self.stopped = engine, run_job, False
+    def __init__(self, engine: Ringing, hands: Hands, threads: int) -> None:
+        self.engine, self.hands, self.stopped = engine, hands, False
         self.threads = [threading.Thread(target=self._take, daemon=True) for _ in range(threads)]
 
     def run(self) -> None:
@@ -251,7 +251,7 @@ class RingingServing:
                 if self.stopped:
                     return
                 job_id = self.engine._waiting.pop(0)
-            self.run_job(job_id)
+            self.hands.run(job_id)
 
 
 async def deliver(at_work: crew_kit.Crew, engine: Ringing, *job_ids: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from faena.ports.engine import Capabilities, Delivery, RunJob, ServeOptions, Serving
+from faena.ports.engine import Capabilities, Delivery, Hands, ServeOptions, Serving
 
 
 class DirectEngine:
@@ -21,7 +21,7 @@ class DirectEngine:
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Do nothing: workers find the jobs in the store."""
 
-    def serve(self, run_job: RunJob, options: ServeOptions) -> Serving:
+    def serve(self, hands: Hands, options: ServeOptions) -> Serving:
         """Refuse: a worker pulls from the store itself."""
         raise TypeError(
             "the direct engine serves nothing: a worker claims from the store (Capabilities.delivers)"

@@ -1,19 +1,37 @@
 """The engine: it only delivers job ids.
 
-A doorbell that may lose, repeat or reorder rings: the store makes it correct. An engine is handed ``run_job``
-and never learns what a job is. Its own retries, results and delays stay switched off.
+A doorbell that may lose, repeat or reorder rings: the store makes it correct. An engine is handed the worker's
+`Hands` and never learns what a job is. Its own retries, results and delays stay switched off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from faena.job import Record
 
-RunJob = Callable[[str], None]
-"""Run the job of that id to the end of one attempt. Blocks, may be called from any thread, never raises; an id
-that is unknown, finished or held elsewhere is a no-op."""
+
+class Hands(Protocol):
+    """The worker as an engine sees it: who runs the jobs that it brings.
+
+    An engine that can read several messages at once asks for `room` and then lets that many be taken; one that
+    hands messages out one by one runs each in a thread of its own. Any thread may call; nothing here raises; an id
+    that is unknown, finished or held elsewhere is a no-op.
+    """
+
+    def room(self, wait: float) -> int:
+        """Return how many jobs could begin now, as soon as one could; 0 after ``wait`` seconds, or at once when the
+        worker stops."""
+        ...
+
+    def take(self, ids: Sequence[str]) -> None:
+        """Begin jobs, no more than `room` said; returns at once."""
+        ...
+
+    def run(self, job_id: str) -> None:
+        """Run a job to the end of one attempt; blocks until then."""
+        ...
 
 
 class Delivery(Record, frozen=True):
@@ -44,9 +62,9 @@ class ServeOptions(Record, frozen=True):
     queues: tuple[str, ...]
     """In order of precedence."""
     threads: int
-    """How many calls of ``run_job`` may be under way at once."""
+    """How many jobs may be under way at once."""
     grace: float = 30.0
-    """Seconds that `Serving.stop` waits for calls under way."""
+    """Seconds that `Serving.run` waits for calls of `Hands.run` under way, once it is stopped."""
 
 
 class Serving(Protocol):
@@ -57,7 +75,8 @@ class Serving(Protocol):
         ...
 
     def stop(self) -> None:
-        """Take nothing new, let the calls under way end within the grace time, make `run` return. Any thread."""
+        """Take nothing new and make `run` return: when the calls of `Hands.run` under way have ended, or after the
+        grace time. Any thread; returns at once."""
         ...
 
 
@@ -71,8 +90,8 @@ class Engine(Protocol):
         """Send job ids. Synchronous, thread-safe; raises `EngineDown` within 2 s when it can't."""
         ...
 
-    def serve(self, run_job: RunJob, options: ServeOptions) -> Serving:
-        """Prepare to consume queues in this process, calling ``run_job`` for each id."""
+    def serve(self, hands: Hands, options: ServeOptions) -> Serving:
+        """Prepare to consume queues in this process, and to bring each id to ``hands``."""
         ...
 
     def depth(self, queue: str) -> int:

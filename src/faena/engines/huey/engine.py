@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import huey as vendor
 import msgspec
 from huey.api import Huey, Task
-from huey.consumer import Consumer
 
 from faena.engines.huey.bell import Bell, ring_all
 from faena.engines.huey.file import QueueFile, Row
 from faena.engines.huey.intake import Intake
 from faena.errors import Rejected
 from faena.job import Record
-from faena.ports.engine import Capabilities, Delivery, RunJob, ServeOptions
+from faena.ports.engine import Capabilities, Delivery, Hands, ServeOptions
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +24,8 @@ SEND_TIMEOUT: Final = 1.5
 """Seconds; `deliver` has two."""
 TAKE_TIMEOUT: Final = 10.0
 LONGEST_MESSAGE: Final = 4096
+ROOM_WAIT: Final = 0.5
+"""Seconds after which a worker that is full is asked again, and a stop is noticed at the latest."""
 
 
 def check_version(version: str) -> None:
@@ -50,6 +50,14 @@ class Message(Record, frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode
+
+
+class Runs(Protocol):
+    """The part of `Hands` that huey's own consumer needs: it gives each message to a thread of its own."""
+
+    def run(self, job_id: str) -> None:
+        """Run a job to the end of one attempt; blocks until then."""
+        ...
 
 
 class RejectedMessage(Rejected):
@@ -77,13 +85,13 @@ class HueyEngine:
         self._file.push([_row(delivery) for delivery in deliveries])
         ring_all(self._bells)
 
-    def serve(self, run_job: RunJob, options: ServeOptions) -> HueyServing:
-        """Prepare huey's own consumer, in threads of this process."""
-        return HueyServing(self.app(run_job, options.queues), options)
+    def serve(self, hands: Hands, options: ServeOptions) -> HueyServing:
+        """Prepare to read the queue file in this process."""
+        return HueyServing(self.intake(options.queues), hands)
 
-    def app(self, run_job: RunJob, queues: Sequence[str]) -> FaenaHuey:
-        """Make the `Huey` object that serves ``queues`` with ``run_job``."""
-        return FaenaHuey(self.intake(queues), run_job)
+    def app(self, hands: Runs, queues: Sequence[str]) -> FaenaHuey:
+        """Make the `Huey` object that serves ``queues`` with ``hands``."""
+        return FaenaHuey(self.intake(queues), hands)
 
     def intake(self, queues: Sequence[str]) -> Intake:
         """Make what hands the messages of ``queues``, in that order, to a `Huey`; it has a connection of its own."""
@@ -117,10 +125,10 @@ class FaenaHuey(Huey):  # type: ignore[misc]
     In huey's logs and signals a job appears by its task's name and its own id.
     """
 
-    def __init__(self, intake: Intake, run_job: RunJob) -> None:
+    def __init__(self, intake: Intake, hands: Runs) -> None:
         self._intake = intake
         super().__init__("faena", results=False)
-        self._run_class: Any = type("run", (Task,), {"__module__": "faena", "execute": _executes(run_job)})
+        self._run_class: Any = type("run", (Task,), {"__module__": "faena", "execute": _executes(hands)})
         self._registry.register(self._run_class)
 
     def create_storage(self) -> Intake:
@@ -135,12 +143,7 @@ class FaenaHuey(Huey):  # type: ignore[misc]
 
     def deserialize_task(self, data: object) -> Any:
         """Make the one kind of task there is; raises `RejectedMessage`."""
-        if not isinstance(data, bytes) or len(data) > LONGEST_MESSAGE:
-            raise RejectedMessage("it is not bytes, or too long")
-        try:
-            message = _decode(data)
-        except msgspec.MsgspecError as error:
-            raise RejectedMessage(str(error)) from error
+        message = _read(data)
         task = self._run_class(id=message.job)
         task.name = message.task
         return task
@@ -153,56 +156,62 @@ class FaenaHuey(Huey):  # type: ignore[misc]
         try:
             return self.deserialize_task(data)
         except RejectedMessage as error:
-            log.warning("a message was rejected, it does not come from Faena: %s: %.80r", error, data)
+            _tell_rejected(data, error)
             return None
 
 
-def _executes(run_job: RunJob) -> Callable[[Any], None]:
+def _executes(hands: Runs) -> Callable[[Any], None]:
     def execute(task: Any) -> None:
-        run_job(task.id)
+        hands.run(task.id)
 
     return execute
 
 
-class QuietConsumer(Consumer):  # type: ignore[misc]
-    """A consumer inside somebody else's process: it leaves the signal handlers alone."""
-
-    def __init__(self, app: FaenaHuey, options: ServeOptions) -> None:
-        super().__init__(
-            app,
-            workers=options.threads,
-            periodic=False,
-            scheduler_interval=60,
-            shutdown_timeout=options.grace,
-            graceful_signal="TERM",
-        )
-        self._stop_flag_timeout = 1.0  # the flag wakes it; there are no signals to look for
-
-    def _set_signal_handlers(self) -> None:
-        pass
-
-
 class HueyServing:
-    """Huey's consumer at work in this process, with ``options.threads`` worker threads."""
+    """Reads huey's queue for a worker of this process: as many messages in one visit as the worker has room for.
 
-    def __init__(self, app: FaenaHuey, options: ServeOptions) -> None:
-        self._app = app
-        self._grace = options.grace
-        self._consumer = QuietConsumer(app, options)
+    Huey's own consumer gives each message to a thread and waits for its end, so that a job costs several changes of
+    threads; it serves huey's own command line (`hosted.py`). The file, its layout and the messages are the same.
+    """
+
+    def __init__(self, intake: Intake, hands: Hands) -> None:
+        self._intake = intake
+        self._hands = hands
 
     def run(self) -> None:
-        """Serve until stopped. A queue file that can't be used is waited for: calls under way are not disturbed."""
-        self._consumer.run()
-        self._wait_for_calls()
-        self._app.storage.close()
+        """Serve until stopped. A queue file that can't be used is waited for."""
+        try:
+            while not self._intake.halted:
+                room = self._hands.room(ROOM_WAIT)
+                if room > 0:
+                    self._hands.take(_jobs_in(self._intake.take(room)))
+        finally:
+            self._intake.close()
 
     def stop(self) -> None:
-        """Take nothing new and return; `run` returns when the calls under way have ended, or after the grace time."""
-        self._consumer.stop_flag.set()
-        self._app.storage.halt()
+        """Take nothing new; `run` returns at once."""
+        self._intake.halt()
 
-    def _wait_for_calls(self) -> None:
-        deadline = time.monotonic() + self._grace
-        for _, thread in self._consumer.worker_threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        self._consumer.scheduler.join(1.0)
+
+def _jobs_in(messages: Sequence[object]) -> list[str]:
+    """Return the ids that messages name; those that are none of Faena's are rejected with a warning."""
+    ids = []
+    for data in messages:
+        try:
+            ids.append(_read(data).job)
+        except RejectedMessage as error:
+            _tell_rejected(data, error)
+    return ids
+
+
+def _read(data: object) -> Message:
+    if not isinstance(data, bytes) or len(data) > LONGEST_MESSAGE:
+        raise RejectedMessage("it is not bytes, or too long")
+    try:
+        return _decode(data)
+    except msgspec.MsgspecError as error:
+        raise RejectedMessage(str(error)) from error
+
+
+def _tell_rejected(data: object, error: RejectedMessage) -> None:
+    log.warning("a message was rejected, it does not come from Faena: %s: %.80r", error, data)

@@ -17,7 +17,7 @@ from faena.engines.huey.intake import Intake
 class HostedWorker(Protocol):
     """The Faena worker beside huey's consumer: it runs what the consumer hands it."""
 
-    def run_job(self, job_id: str) -> None:
+    def run(self, job_id: str) -> None:
         """Run a job to the end of one attempt."""
         ...
 
@@ -38,7 +38,7 @@ class HostedHuey(FaenaHuey):
     """The `Huey` object that ``huey_consumer`` imports."""
 
     def __init__(self, intake: Intake, worker: HostedWorker) -> None:
-        super().__init__(intake, worker.run_job)
+        super().__init__(intake, worker)
         self._worker = worker
 
     def create_consumer(self, **options: Any) -> HostedConsumer:

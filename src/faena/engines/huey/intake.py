@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from huey.storage import BlackHoleStorage
@@ -52,10 +52,18 @@ class Intake(BlackHoleStorage):  # type: ignore[misc]
         try:
             with self._turn:
                 if not self._taken:
-                    self._fetch()
+                    self._fetch(lambda: self._idle)
                 return None if self._halted.is_set() else self._taken.popleft().data
         finally:
             self._count_idle(-1)
+
+    def take(self, limit: int) -> list[object]:
+        """Return up to ``limit`` messages, as soon as there is one; none once halted. For one caller alone."""
+        with self._turn:
+            self._fetch(lambda: limit)
+            taken: list[object] = [row.data for row in self._taken]
+            self._taken.clear()
+            return taken
 
     def enqueue(self, data: bytes, priority: float | None = None) -> None:
         """Append a message to the first queue (huey's own way in; Faena's is `HueyEngine.deliver`)."""
@@ -79,6 +87,11 @@ class Intake(BlackHoleStorage):  # type: ignore[misc]
         """Nothing is ever revoked here: cancelling a job is the store's business."""
         return {}
 
+    @property
+    def halted(self) -> bool:
+        """True once `halt` was called."""
+        return self._halted.is_set()
+
     def halt(self) -> None:
         """Let go of the threads that wait for a message; from now on there is none. Any thread, returns at once."""
         self._halted.set()
@@ -100,11 +113,11 @@ class Intake(BlackHoleStorage):  # type: ignore[misc]
         with self._counting:
             self._idle += change
 
-    def _fetch(self) -> None:
-        """Wait for messages and take as many as there are idle threads."""
+    def _fetch(self, limit: Callable[[], int]) -> None:
+        """Wait for messages and take as many as there are, up to the limit."""
         while not self._halted.is_set():
             try:
-                self._taken.extend(self._file.pop(self._queues, self._idle))
+                self._taken.extend(self._file.pop(self._queues, limit()))
                 self._tell_up()
                 if self._taken:
                     return

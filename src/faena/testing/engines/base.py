@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from faena.ports.engine import Delivery, Engine, RunJob, ServeOptions
+from faena.ports.engine import Delivery, Engine, ServeOptions
 
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting for what must happen. When all is well nothing waits that long."""
@@ -77,19 +77,45 @@ class Transport(ABC):
 
 
 class Recorder:
-    """A ``run_job`` that writes down what it is called with, and holds the calls while it is told to."""
+    """Hands that write down what they are given, and hold the jobs while they are told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int = 4) -> None:
+        self.slots = slots
+        """How many jobs `take` may have under way."""
         self.begun: list[str] = []
         self.ended: list[str] = []
+        self._active = 0
         self._changed = threading.Condition()
         self._gate = threading.Event()
         self._gate.set()
 
-    def __call__(self, job_id: str) -> None:
+    def room(self, wait: float) -> int:
+        """As `Hands.room`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._active < self.slots, wait)
+            return self.slots - self._active
+
+    def take(self, ids: Sequence[str]) -> None:
+        """As `Hands.take`."""
+        with self._changed:
+            assert self._active + len(ids) <= self.slots, "more was taken than there was room for"
+            self._active += len(ids)
+        for job_id in ids:
+            threading.Thread(target=self._work, args=(job_id,), name="hand").start()
+
+    def run(self, job_id: str) -> None:
+        """As `Hands.run`."""
         self._note(self.begun, job_id)
         self._gate.wait(PATIENCE)
         self._note(self.ended, job_id)
+
+    def _work(self, job_id: str) -> None:
+        try:
+            self.run(job_id)
+        finally:
+            with self._changed:
+                self._active -= 1
+                self._changed.notify_all()
 
     def hold(self) -> None:
         """From now on calls do not return."""
@@ -122,14 +148,15 @@ class Recorder:
 @contextmanager
 def serving(
     engine: Engine,
-    run_job: RunJob,
+    hands: Recorder,
     *,
     queues: tuple[str, ...] = ("high", "default"),
     threads: int = 4,
     grace: float = 10.0,
 ) -> Iterator[Callable[[], None]]:
     """Serve in a thread for the length of a ``with``; yields a function that stops it and waits for its end."""
-    served = engine.serve(run_job, ServeOptions(queues=queues, threads=threads, grace=grace))
+    hands.slots = threads
+    served = engine.serve(hands, ServeOptions(queues=queues, threads=threads, grace=grace))
     faults: list[BaseException] = []
 
     def run() -> None:
