@@ -115,7 +115,7 @@ def commands() -> str:
 
 def make_targets() -> str:
     """What ``make help`` says."""
-    told = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    told = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return f"```text\n{told.rstrip()}\n```"
 
 

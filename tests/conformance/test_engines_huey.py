@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import shutil
@@ -15,7 +16,14 @@ from faena.engines.huey import HueyEngine
 from faena.engines.huey.engine import check_version
 from faena.engines.huey.file import QueueFile, Row
 from faena.ports.engine import Engine
-from faena.testing.engines import FAENA, EngineConformance, ProcessConformance, Transport, WorkerConformance
+from faena.testing.engines import (
+    FAENA,
+    EngineConformance,
+    ProcessConformance,
+    Transport,
+    WorkerConformance,
+    until,
+)
 
 HOSTILE = [
     b'{"job": "evil", "task": "t", "fn": "os.system"}',
@@ -62,8 +70,14 @@ class HueyTransport(Transport):
 
     def break_down(self) -> None:
         self._queue.mkdir(exist_ok=True)
+        until(self._put_a_file_in_its_place, "the queue's place to be taken")
+
+    def _put_a_file_in_its_place(self) -> bool:
+        """An engine at work may make the directory anew just after it was removed: then again."""
         shutil.rmtree(self._queue / "huey", ignore_errors=True)
-        (self._queue / "huey").touch()
+        with contextlib.suppress(FileExistsError):
+            (self._queue / "huey").touch(exist_ok=False)
+        return (self._queue / "huey").is_file()
 
     def restore(self) -> None:
         (self._queue / "huey").unlink()
