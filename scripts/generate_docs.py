@@ -115,8 +115,9 @@ def commands() -> str:
 
 def make_targets() -> str:
     """What ``make help`` says."""
-    told = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return f"```text\n{told.rstrip()}\n```"
+    command = ["make", "--no-print-directory", "help"]
+    told = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return f"```text\n{told.stdout.rstrip()}\n```"
 
 
 def _shown(value: object) -> object:
