@@ -61,6 +61,8 @@ class Executor:
         self._in_thread = InThread(self._context, self._limit, self.threads)
         self._in_child = InChild(self._reports, self._limit, pool)
         self._concluding: set[asyncio.Task[None]] = set()
+        self._unknown: set[str] = set()
+        """Names of tasks that jobs had and that nobody registered."""
 
     async def execute(
         self, claim: Claim, *, lease_until: float, ended: Callable[[], None] | None = None
@@ -106,10 +108,22 @@ class Executor:
         """Find the task and the place where it runs."""
         task = self._tasks.get(attempt.job.task)
         if task is None:
-            raise outcomes.unknown(attempt.job, list(self._tasks))
+            self._warn_unknown(attempt)
+            raise outcomes.unknown(attempt.job)
         attempt.task = task
         attempt.runner = self._runner(task)
         return task
+
+    def _warn_unknown(self, attempt: Attempt) -> None:
+        """Once for each name: its jobs come back again and again."""
+        name = attempt.job.task
+        if name not in self._unknown:
+            self._unknown.add(name)
+            logger.warning(
+                "this worker knows no task named %s; its jobs wait for a worker that does",
+                name,
+                extra=attempt.about,
+            )
 
     def _runner(self, task: Task[Any, Any]) -> Runner:
         if task.options.isolation == "process":

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from faena.attempt import Why
 from faena.durations import seconds
-from faena.errors import Cancelled, InvalidArguments, InvalidResult, Retry, Snooze, SoftTimeout, UnknownTask
+from faena.errors import Cancelled, InvalidArguments, InvalidResult, Retry, Snooze, SoftTimeout
 from faena.job import Failure, Job, Outcome, Step
 from faena.options import TaskOptions
 from faena.retry import backoff, retries
@@ -23,6 +23,8 @@ MAX_MESSAGE: Final = 2000
 """Characters of a failure's message."""
 MAX_TRACEBACK: Final = 16 * 1024
 """Characters of a failure's traceback; its middle is left out of a longer one."""
+UNKNOWN_AGAIN: Final = 30.0
+"""Seconds until a job whose task the worker does not know is offered again."""
 OURS: Final = frozenset({"faena.runners", "faena.executor", "faena.threads", "faena.isolation.child"})
 """The modules between the worker and the function; their frames tell a reader nothing."""
 
@@ -45,10 +47,10 @@ class Died(Exception):
         super().__init__(failure.message)
 
 
-def unknown(job: Job, known: list[str]) -> Hopeless:
-    """Return the failure of a job whose task is not registered here."""
-    told = f"{UnknownTask(job.task, known)}. The worker must load the app that the job was made with"
-    return Hopeless(Failure(type="UnknownTask", message=_cut(told)))
+def unknown(job: Job) -> Snooze:
+    """Return what puts off a job whose task is not registered here: during a deploy, or where two apps share a
+    queue, another worker may know it."""
+    return Snooze(UNKNOWN_AGAIN, f"this worker knows no task named {job.task}; another one may")
 
 
 def load(task: Task[Any, Any], job: Job) -> dict[str, Any]:
@@ -93,12 +95,12 @@ def from_error(
         return None
     if isinstance(error, Cancelled) or (stopped and why is Why.CANCEL):
         return Outcome(job_id=job.id, token=job.token, step=Step.CANCEL, message=_text(error) or None)
-    if isinstance(error, Hopeless) or options is None:
-        return _failed(job, options, failure_of(error))
     if isinstance(error, Snooze):
         delay = max(seconds(error.after), 0.0)
         message = _text(error) or None
         return Outcome(job_id=job.id, token=job.token, step=Step.SNOOZE, delay=delay, message=message)
+    if isinstance(error, Hopeless) or options is None:
+        return _failed(job, options, failure_of(error))
     if why is Why.RELEASE:  # whatever it made of being interrupted: the attempt is not spent
         return released(job)
     if (stopped and why is Why.TIMEOUT) or (isinstance(error, SoftTimeout) and not error.args):

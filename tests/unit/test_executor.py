@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 import crew_kit
 from crew_kit import crew
 from faena import Context
@@ -33,11 +35,17 @@ async def test_a_plain_function_completes_with_its_result() -> None:
     assert (job.status, job.result) == (Status.COMPLETED, b"6")
 
 
-async def test_a_task_that_nobody_registered_fails_at_once_and_says_what_there_is() -> None:
+async def test_a_job_whose_task_this_worker_does_not_know_waits_for_one_that_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with crew() as at_work:
-        job = await at_work.run("no_such_task", max_attempts=5)
-    assert (job.status, job.attempt, failure(job.error).type) == (Status.FAILED, 1, "UnknownTask")
-    assert "plain_add" in failure(job.error).message
+        for _ in range(2):
+            job_id = await at_work.enqueue("no_such_task", max_attempts=1)
+            job = await at_work.until(job_id, lambda story: story.job.status is Status.SCHEDULED)
+            assert job.message == "this worker knows no task named no_such_task; another one may"
+            assert (job.attempt, job.error) == (0, None)
+            assert 25 < job.due_at - job.created_at < 35
+    assert len([line for line in caplog.messages if "no task named no_such_task" in line]) == 1
 
 
 async def test_arguments_that_do_not_fit_any_more_fail_at_once() -> None:

@@ -177,7 +177,7 @@ class Child:
         outcome: Outcome | None = None
         try:
             if task is None:
-                raise outcomes.unknown(job, list(self._app.tasks))
+                raise outcomes.unknown(job)
             with limited(task.options.limits):
                 result = self._call(running, task)
             outcome = outcomes.completed(job, task.options, result)
