@@ -162,7 +162,11 @@ class Host:
                 engine=engine,
                 connect=lambda: make_store(self.settings, self._selection),
                 options=WorkerOptions(
-                    queues=self.queues, threads=threads, lease=self.settings.lease, grace=grace
+                    queues=self.queues,
+                    threads=threads,
+                    lease=self.settings.lease,
+                    grace=grace,
+                    cancel_grace=self.settings.cancel_grace,
                 ),
                 settings=self.settings,
                 app_ref=self.settings.app,

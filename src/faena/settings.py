@@ -158,6 +158,13 @@ class Settings(BaseModel):
         "a number of seconds, 0 or more",
         ge=0,
     )
+    cancel_grace: float = _setting(
+        10.0,
+        "FAENA_CANCEL_GRACE",
+        "How long a job that is asked to stop may go on before it is stopped by force, where that can be done.",
+        "a number of seconds, 0 or more",
+        ge=0,
+    )
     threads: int = _setting(
         8,
         "FAENA_THREADS",

@@ -8,10 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from faena import Faena, wiring
+from faena.cli.running import make_worker
 from faena.errors import InvalidSettings
 from faena.queue_directory import Candidate
 from faena.settings import Settings
@@ -184,3 +187,15 @@ def test_a_fault_inside_the_module_is_not_hidden(module_path: Path) -> None:
     (module_path / "wired_broken.py").write_text("import a_module_that_is_not_there\n")
     with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
         load_app("wired_broken:app")
+
+
+async def test_the_command_lines_worker_takes_its_times_from_the_settings(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, engine="direct", lease=3, grace=4, cancel_grace=5)
+    app = Faena(settings)
+    selection = select(settings)
+    cli = SimpleNamespace(settings=settings, app=app)
+    desk = SimpleNamespace(
+        store=wiring.make_store(settings, selection), engine=make_engine(settings, selection)
+    )
+    options = make_worker(cast(Any, cli), cast(Any, desk)).options
+    assert (options.lease, options.grace, options.cancel_grace) == (3, 4, 5)

@@ -169,6 +169,7 @@ def make_worker(cli: Command, desk: Desk, *, max_jobs: int | None = None) -> Wor
             threads=settings.threads,
             lease=settings.lease,
             grace=settings.grace,
+            cancel_grace=settings.cancel_grace,
             max_jobs=max_jobs,
         ),
         settings=settings,
