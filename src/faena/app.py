@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from faena.durations import Duration, seconds
 from faena.errors import InvalidOptions
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from faena.settings import Settings
     from faena.stores.memory import MemoryStore
 
+R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 
@@ -134,6 +135,10 @@ class Faena(Registry):
         """Return a job's record once it has ended; raises `WaitTimeout`, `NotFound`."""
         limit = None if timeout is None else seconds(timeout)
         return await self._portal().acall(lambda client: client.wait(job_id, limit))
+
+    def ask(self, question: Callable[[Client], Awaitable[R]]) -> R:
+        """Put a question to the client of this app's own loop; blocks until it is answered."""
+        return self._portal().call(question)
 
     def close(self) -> None:
         """Let go of the store and the engine. The next call opens them again; at exit this happens by itself."""

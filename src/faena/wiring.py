@@ -102,18 +102,23 @@ def make_engine(settings: Settings, selection: Selection | None = None) -> Engin
 
 
 def load_app(reference: str | None = None) -> Faena:
-    """Import the `Faena` that ``package.module:app`` names (None: the shipped packs), looking in the current
-    directory too. Raises `InvalidSettings` when it can't; an error inside the module passes as it is."""
+    """Import the `Faena` that ``package.module:app`` names, or the one of a queue driver that is named (None: the
+    shipped packs), looking in the current directory too. Raises `InvalidSettings` when it can't; an error inside the
+    module passes as it is."""
     from faena.app import Faena
 
     module_name, _, attribute = (reference or SHIPPED).partition(":")
     if not module_name or not attribute:
         raise InvalidSettings([f"{reference!r} names no application: write package.module:app"])
-    found = getattr(_import(module_name, reference), attribute, None)
+    found: object = _import(module_name, reference)
+    for name in attribute.split("."):
+        found = getattr(found, name, None)
     if found is None:
         raise InvalidSettings(
             [f"the module {module_name} has no {attribute!r}: write module:name_of_your_Faena"]
         )
+    if not isinstance(found, Faena):
+        found = getattr(found, "app", found)  # a `QueueDriver`
     if not isinstance(found, Faena):
         raise InvalidSettings([f"{reference} is of type {type(found).__name__}; it must be a faena.Faena"])
     return found
