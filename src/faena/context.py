@@ -14,6 +14,7 @@ import msgspec
 from faena.errors import Cancelled, Rejected, SoftTimeout, Stale
 from faena.events import EventType, NewEvent
 from faena.job import Record
+from faena.text import storable
 
 if TYPE_CHECKING:
     from faena.settings import Settings
@@ -124,7 +125,8 @@ class Context:
         self.check()
         if math.isnan(percent):
             raise Rejected("progress must be a number from 0 to 100; it is not a number (NaN)")
-        self._line.tell(Item(progress=min(max(float(percent), 0.0), 100.0), message=_cut(message)))
+        told = None if message is None else storable(message, MAX_MESSAGE)
+        self._line.tell(Item(progress=min(max(float(percent), 0.0), 100.0), message=told))
 
     def emit(self, name: str, data: Any = None) -> None:
         """Tell an event of the task's own, with data that fits in JSON (64 KiB). Events and log lines keep their
@@ -132,7 +134,7 @@ class Context:
         must not wait, gets `Unavailable` after about 4 MiB unsent (await something between the calls)."""
         self.check()
         copy, size = _json_copy(data, f"the data of event {name!r}")
-        event = NewEvent(type=EventType.EVENT, event=name, data=copy)
+        event = NewEvent(type=EventType.EVENT, event=storable(name, MAX_MESSAGE), data=copy)
         self._line.tell(Item(events=(event,), size=size))
 
     def log(self, message: str, level: str = "info", **data: Any) -> None:
@@ -141,7 +143,9 @@ class Context:
         if level not in LEVELS:
             raise Rejected(f"a log level is one of {', '.join(LEVELS)}; not {level!r}")
         copy, size = _json_copy(data or None, "the data of a log line")
-        event = NewEvent(type=EventType.LOG, event=level, message=_cut(str(message)), data=copy)
+        event = NewEvent(
+            type=EventType.LOG, event=level, message=storable(str(message), MAX_MESSAGE), data=copy
+        )
         self._line.tell(Item(events=(event,), size=size))
 
     def save(self, data: Any) -> None:
@@ -173,12 +177,6 @@ class Context:
         if line.overdue:
             line.overdue = False
             raise SoftTimeout(f"job {self.job_id}: the time of this attempt is up")
-
-
-def _cut(message: str | None) -> str | None:
-    if message is None or len(message) <= MAX_MESSAGE:
-        return message
-    return message[: MAX_MESSAGE - 1] + "…"
 
 
 def _encode(data: Any, what: str, limit: int) -> bytes:

@@ -16,6 +16,7 @@ from faena.job import Failure, Job, Outcome, Step
 from faena.options import TaskOptions
 from faena.retry import backoff, retries
 from faena.task import Task
+from faena.text import storable
 
 MAX_RESULT: Final = 16 * 1024 * 1024
 """Bytes of JSON that a result may be."""
@@ -59,7 +60,7 @@ def load(task: Task[Any, Any], job: Job) -> dict[str, Any]:
         return task.load_args(job.args)
     except InvalidArguments as error:
         told = f"{error}. Was the task changed after the job was enqueued?"
-        raise Hopeless(Failure(type="InvalidArguments", message=_cut(told))) from None
+        raise Hopeless(Failure(type="InvalidArguments", message=storable(told, MAX_MESSAGE))) from None
 
 
 def dump(task: Task[Any, Any], value: object) -> bytes:
@@ -69,7 +70,7 @@ def dump(task: Task[Any, Any], value: object) -> bytes:
     try:
         body = task.dump_result(value)
     except InvalidResult as error:
-        raise Hopeless(Failure(type="InvalidResult", message=_cut(str(error)))) from None
+        raise Hopeless(Failure(type="InvalidResult", message=storable(str(error), MAX_MESSAGE))) from None
     if len(body) > MAX_RESULT:
         told = f"the result is {len(body):,} bytes of JSON, at most {MAX_RESULT:,} are kept: return where it is instead"
         raise Hopeless(Failure(type="ResultTooLarge", message=told))
@@ -141,7 +142,7 @@ def failure_of(error: BaseException) -> Failure:
         return error.failure
     kind = "Timeout" if isinstance(error, SoftTimeout) else type(error).__name__
     kind = "OutOfMemory" if isinstance(error, MemoryError) else kind
-    return Failure(type=kind, message=_cut(_text(error)), traceback=_traceback(error))
+    return Failure(type=kind, message=_text(error), traceback=_traceback(error))
 
 
 def _timeout(job: Job, options: TaskOptions) -> str:
@@ -151,13 +152,9 @@ def _timeout(job: Job, options: TaskOptions) -> str:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        return storable(str(error), MAX_MESSAGE)
     except Exception:  # the function's own exception class may do anything
         return "(its message could not be read)"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
 
 def _is_ours(module: str) -> bool:
@@ -175,7 +172,7 @@ def _traceback(error: BaseException) -> str | None:
         lines = traceback.format_exception(type(error), error, start)
     except Exception:  # a broken __str__ or source must not hide the failure itself
         return None
-    text = "".join(lines)
+    text = "".join(lines).encode("utf-8", "backslashreplace").decode()
     if len(text) <= MAX_TRACEBACK:
         return text
     half = MAX_TRACEBACK // 2 - 20

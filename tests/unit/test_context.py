@@ -193,3 +193,14 @@ async def test_after_the_end_nothing_more_is_taken() -> None:
     with pytest.raises(Stale):
         context.emit("late")
     assert wire.reports == []
+
+
+def test_text_that_is_no_unicode_is_told_in_escapes() -> None:
+    line = Rehearsal()
+    ctx = Context(line)
+    ctx.progress(1, "reading \udcff.jpg")
+    ctx.emit("read \udcff")
+    ctx.log("read \udcff.jpg")
+    assert line.told[0].message == "reading \\udcff.jpg"
+    assert line.told[1].events[0].event == "read \\udcff"
+    assert line.told[2].events[0].message == "read \\udcff.jpg"

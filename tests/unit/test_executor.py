@@ -98,6 +98,19 @@ async def test_an_endless_message_is_kept_short() -> None:
     assert len(failure(job.error).traceback or "") <= MAX_TRACEBACK
 
 
+async def test_a_failure_that_names_a_file_with_a_broken_name_can_be_stored() -> None:
+    crew_kit.new_gate().open.set()
+
+    def miss_file(_: object) -> None:
+        raise FileNotFoundError("no file \udcff.jpg")
+
+    crew_kit.gate.after = miss_file
+    async with crew() as at_work:
+        job = await at_work.run("passes_the_gate")
+    assert failure(job.error).message == "no file \\udcff.jpg"
+    assert "no file \\udcff.jpg" in (failure(job.error).traceback or "")
+
+
 async def test_a_failure_that_is_not_in_retry_on_is_final() -> None:
     async with crew() as at_work:
         job = await at_work.run("fails_otherwise")
