@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
@@ -59,9 +61,11 @@ async def test_a_file_made_by_a_newer_faena_is_refused(
     await make_store().open()
     connection = apsw.Connection(str(tmp_path / "data" / "faena.db"))
     connection.execute("PRAGMA user_version = 99")
-    connection.close()
+    refused = make_store()
     with pytest.raises(StoreDown, match="newer Faena"):
-        await make_store().open()
+        await refused.open()
+    connection.execute("BEGIN IMMEDIATE")  # it holds no lock
+    connection.close()
 
 
 async def test_a_damaged_file_is_named_as_such(tmp_path: Path, make_store: Callable[[], SQLiteStore]) -> None:
@@ -104,6 +108,35 @@ async def test_work_that_came_between_a_look_and_the_wait_is_not_slept_over(
     assert await store.claim_next(["default"], worker="w", lease=9, limit=1, request="1") == []
     await store.insert([NewJob(id="a", task="t")])
     await asyncio.wait_for(store.work(["default"], wait=LONG), LONG / 2)
+
+
+async def test_work_that_another_instance_brings_after_the_very_first_look_is_not_slept_over(
+    make_store: Callable[[], SQLiteStore],
+) -> None:
+    worker, client = make_store(), make_store()
+    await worker.open()
+    await client.open()
+    assert await worker.claim_next(["default"], worker="w", lease=9, limit=1, request="1") == []
+    await client.insert([NewJob(id="a", task="t")])
+    started = time.monotonic()
+    await worker.work(["default"], wait=LONG)
+    assert time.monotonic() - started < LONG / 2
+
+
+async def test_a_bell_that_can_open_no_file_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener, ringer, deaf = (Bell(tmp_path, "work") for _ in range(3))
+    listener.listen()
+
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", refuse)
+        ringer.ring()
+        await deaf.changed(deaf.count, wait=0.01)
+    listener.close()
 
 
 async def test_who_reads_the_event_log_is_woken_by_another_instance(

@@ -53,7 +53,7 @@ class Bell:
             self._waiting.discard(ring)
 
     def ring(self) -> None:
-        """Wake who waits in this instance and in every other one."""
+        """Wake who waits in this instance and in every other one. Never raises."""
         self._heard()
         for name in self._listeners():
             self._send(name)
@@ -88,13 +88,15 @@ class Bell:
         if self._socket is not None or self._deaf:
             return
         name = f"{self._kind}-{uuid.uuid4().hex[:12]}"
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener: socket.socket | None = None
         try:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             listener.setblocking(False)
             listener.bind(self._address(name))
             asyncio.get_running_loop().add_reader(listener.fileno(), self._receive)
         except (OSError, NotImplementedError):
-            listener.close()
+            if listener is not None:
+                listener.close()
             self._deaf = True
             return
         self._socket, self._own = listener, name
@@ -119,16 +121,16 @@ class Bell:
         return self._others
 
     def _send(self, name: str) -> None:
-        if self._sender is None:
-            self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._sender.setblocking(False)
         try:
+            if self._sender is None:
+                self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._sender.setblocking(False)
             self._sender.sendto(b"!", self._address(name))
         except (ConnectionRefusedError, FileNotFoundError):  # its owner was killed
             with contextlib.suppress(OSError):
                 (self._folder / name).unlink()
         except OSError:
-            pass  # its buffer is full: it has rings enough to wake
+            pass  # its buffer is full: it has rings enough to wake. Or no file can be opened: it looks by itself
 
     def _address(self, name: str) -> str:
         path = str(self._folder / name)

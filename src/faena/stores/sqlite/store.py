@@ -93,6 +93,9 @@ class SQLiteStore:
         except (apsw.Error, OSError) as error:
             self._disconnect()
             raise StoreDown(f"{self._path}: {as_faena_error(error)}") from error
+        except StoreDown:
+            self._disconnect()  # with its lock on the file
+            raise
         self._thread = ThreadPoolExecutor(1, "faena-search")
         self._writer = Writer(
             writing, start=self._now, committed=self._ring, max_events=self._options.max_events
@@ -188,6 +191,7 @@ class SQLiteStore:
     async def claim_next(
         self, queues: Sequence[str], *, worker: str, lease: float, limit: int, request: str
     ) -> list[Claim]:
+        self._work_bell.listen()  # before looking: who rings after that is heard
         self._looked = self._work_bell.count
         if not self._read(partial(reading.worth_claiming, queues=queues, request=request)):
             return []

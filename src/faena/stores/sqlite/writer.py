@@ -9,6 +9,7 @@ it is slow. No write lock is ever held while the loop runs something else but th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -139,8 +140,10 @@ class Writer:
         self._commit_time += 0.1 * (time.perf_counter() - started - self._commit_time)
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        """Never raises: who waits for the batch must be told what went wrong first."""
+        with contextlib.suppress(apsw.Error):
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
 
 def _settle(batch: list[tuple[Verb[Any], asyncio.Future[Any]]], answers: list[Any]) -> None:
