@@ -25,6 +25,8 @@ LOOK_EVERY: Final = 0.1
 AT_ONCE: Final = 5.0
 """A child that ends within so many seconds has failed to start: the next one waits longer."""
 LONGEST_PAUSE: Final = 30.0
+KILLED_PAUSE: Final = 0.5
+"""Seconds before a child that a signal killed is replaced, however often: it did not choose to end."""
 REFUSED: Final = 2
 """The exit code of a worker whose command line or settings are wrong: no other one would do better."""
 
@@ -60,7 +62,8 @@ class Place:
         now = monotonic()
         quick = status not in (0, RECYCLED) and now - self.started < AT_ONCE
         self.failures = self.failures + 1 if quick else 0
-        pause = 0.0 if self.failures < 2 else min(0.25 * 2.0 ** min(self.failures, 10), LONGEST_PAUSE)
+        longest = KILLED_PAUSE if status < 0 else LONGEST_PAUSE
+        pause = 0.0 if self.failures < 2 else min(0.25 * 2.0 ** min(self.failures, 10), longest)
         self.start_at = now + pause
         about = {"place": self.number, "pid": self.process.pid, "status": status, "pause": pause}
         level = logging.INFO if status in (0, RECYCLED) else logging.WARNING
