@@ -146,6 +146,8 @@ class Executor:
         if attempt.lost or attempt.concluded:
             return None
         if isinstance(result, Outcome):
+            if result.error is not None:  # a child process tells what its function raised
+                self._log_failure(attempt, result)
             return result
         return outcomes.completed(attempt.job, task.options, result)
 

@@ -98,6 +98,8 @@ class Worker:
         self._executor: Executor | None = None
         self._changed = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
+        """What tells the engine of jobs that were handed back."""
         self._handing_back = 0
         self._threads = Threads("faena-deliver")
 
@@ -278,6 +280,8 @@ class Worker:
         last = monotonic() + LAST_MINUTE
         await self._until_idle(executor, taking, until=lambda: last)
         taking.cancel()
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=max(last - monotonic(), 0.0))
         for attempt in executor.running:
             logger.error("an attempt could not be handed back; its lease will expire", extra=attempt.about)
         if self.stuck:
@@ -312,7 +316,9 @@ class Worker:
     def _redeliver(self, job: Job) -> None:
         """A job was handed back: tell the engine, for other workers."""
         delivery = Delivery(job_id=job.id, task=job.task, queue=job.queue, priority=job.priority)
-        self._spawn(self._deliver([delivery]))
+        telling = asyncio.ensure_future(self._deliver([delivery]))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
 
     async def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Hand jobs to the engine, if it delivers. When it is down they stay pending: redeliver finds them."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from crew_kit import crew
-from faena.isolation.pool import NotStarted, Pool
+from faena.isolation.pool import Child, NotStarted, Pool
 from faena.job import Failure, Job, Status
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and signals are POSIX's")
@@ -66,10 +66,11 @@ async def test_what_a_child_tells_arrives_in_order_and_prints_do_no_harm() -> No
     assert job.checkpoint == b'{"steps":500}'
 
 
-async def test_a_memory_bomb_fails_its_own_job_only() -> None:
+async def test_a_memory_bomb_fails_its_own_job_only(caplog: pytest.LogCaptureFixture) -> None:
     async with crew(threads=1) as at_work:
         bomb = await at_work.run("child_eats_memory", megabytes=500)
         assert (bomb.status, failure(bomb).type) == (Status.FAILED, "OutOfMemory")
+        assert "child_eats_memory failed: OutOfMemory" in caplog.text
         within = await at_work.run("child_eats_memory", megabytes=16)
         assert within.status is Status.COMPLETED
 
@@ -153,6 +154,31 @@ async def test_a_child_learns_of_a_cancellation() -> None:
         job_id = await at_work.enqueue("child_heeds_cancellation")
         await at_work.started(job_id)
         await at_work.store.cancel([job_id])
+        assert (await at_work.final(job_id)).status is Status.CANCELLED
+
+
+async def test_a_child_learns_of_a_cancellation_that_came_while_it_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, ready = asyncio.Event(), asyncio.Event()
+    take = Pool.take
+
+    async def take_late(pool: Pool) -> Child:
+        child = await take(pool)
+        asked.set()
+        await ready.wait()
+        return child
+
+    monkeypatch.setattr(Pool, "take", take_late)
+    async with crew(cancel_grace=60) as at_work:
+        job_id = await at_work.enqueue("child_heeds_cancellation")
+        await asked.wait()
+        await at_work.store.cancel([job_id])
+        (attempt,) = at_work.worker._executor.running
+        async with asyncio.timeout(10):
+            while not attempt.noticed:
+                await asyncio.sleep(0.01)
+        ready.set()
         assert (await at_work.final(job_id)).status is Status.CANCELLED
 
 

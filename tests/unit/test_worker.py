@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -297,6 +298,26 @@ async def test_jobs_handed_back_are_delivered_for_other_workers() -> None:
         await at_work.running
         assert (await get(at_work, job_id)).status is Status.PENDING
     assert engine.delivered == [job_id, job_id]
+
+
+async def test_a_worker_that_hands_back_waits_for_the_engine_and_takes_it_for_no_function(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Slow(Ringing):
+        def deliver(self, deliveries: Sequence[Delivery]) -> None:
+            if self.delivered:
+                time.sleep(0.3)
+            super().deliver(deliveries)
+
+    engine = Slow()
+    async with crew(engine=engine) as at_work:
+        job_id = await at_work.enqueue("waits_for_ever")
+        await deliver(at_work, engine, job_id)
+        await at_work.started(job_id)
+        at_work.worker.stop(now=True)
+        await at_work.running
+        assert (at_work.worker.stuck, engine.delivered) == (0, [job_id, job_id])
+    assert "left behind" not in caplog.text
 
 
 async def test_an_engine_thread_is_free_when_its_attempt_was_left_behind(tmp_path: crew_kit.Path) -> None:

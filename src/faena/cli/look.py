@@ -84,10 +84,17 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("ID", "TASK", "QUEUE", "STATUS", "PROGRESS", "TRY", "AGE"):
         table.add_column(name, no_wrap=True)
-    table.add_column("MESSAGE", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("MESSAGE", ratio=1)  # the column that gives way when there is no room
     for job in jobs:
         tries = f"{job.attempt}/{job.max_attempts}"
-        told = job.error.message if job.error and not job.message else job.message or ""
+        told = _told(job)
         what = (job.id, Text(job.task), Text(job.queue), status(job), bar(job))
-        table.add_row(*what, tries, age(job.created_at), Text(told))
+        table.add_row(*what, tries, age(job.created_at), Text(told, no_wrap=True, overflow="ellipsis"))
     return table
+
+
+def _told(job: Job) -> str:
+    """Return what went wrong, if the job has failed or waits to be tried again; else its last message."""
+    if job.error is not None and job.status in (Status.FAILED, Status.SCHEDULED):
+        return job.error.message or job.error.type
+    return job.message or ""
