@@ -88,7 +88,7 @@ class Running:
         self._unsent: Item | None = None
         self._sending = threading.Lock()
         self._interrupting = threading.Lock()
-        self._thread = threading.get_ident()
+        self._thread = threading.main_thread().ident or 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._interruptible = False
@@ -154,7 +154,7 @@ class Child:
     def __init__(self, channel: Channel, app: Faena) -> None:
         self._channel = channel
         self._app = app
-        self._orders: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Running] = queue.SimpleQueue()
         self._running: Running | None = None
         self._something = threading.Event()
         self._runner = asyncio.Runner()
@@ -166,12 +166,11 @@ class Child:
             threading.Thread(target=work, daemon=True).start()
         self._channel.send(frames.Ready(pid=os.getpid()))
         while True:
-            job = self._orders.get()
-            self._channel.send(self.run(Running(job, self._channel, self._something)))
+            self._channel.send(self.run(self._orders.get()))
 
     def run(self, running: Running) -> frames.Done:
         """Run one job and say how it ended."""
-        job, self._running = running.job, running
+        job = running.job
         task = self._app.tasks.get(job.task)
         error: BaseException | None = None
         outcome: Outcome | None = None
@@ -219,7 +218,10 @@ class Child:
         """Take in frames; without a worker there is no reason to live."""
         while (frame := self._channel.receive()) is not None:
             if isinstance(frame, frames.Order):
-                self._orders.put(frame.job)
+                ordered = Running(frame.job, self._channel, self._something)
+                ordered.cancelled = frame.cancelled
+                self._running = ordered  # before it begins: a notice may follow at once
+                self._orders.put(ordered)
             elif isinstance(frame, frames.Stop):
                 running = self._running
                 if running is not None and (running.job.id, running.job.token) == (frame.job_id, frame.token):

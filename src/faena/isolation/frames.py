@@ -34,6 +34,8 @@ class Order(Frame, frozen=True):
     """To the child: run this job."""
 
     job: Job
+    cancelled: bool = False
+    """Somebody asked to cancel it before it began."""
 
 
 class Stop(Frame, frozen=True):

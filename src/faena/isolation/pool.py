@@ -77,9 +77,11 @@ class Child:
         if isinstance(answer, frames.Refused):
             raise NotStarted(f"a child process can't load {setup.app}: {answer.message}")
 
-    async def run(self, job: Job, on_told: Callable[[Item], Awaitable[None]]) -> Outcome:
+    async def run(
+        self, job: Job, on_told: Callable[[Item], Awaitable[None]], *, cancelled: bool = False
+    ) -> Outcome:
         """Run a job; returns how it ended. Raises `Gone`, and `frames.TooLarge` for a job that can't be sent."""
-        order = frames.pack(frames.Order(job=job))
+        order = frames.pack(frames.Order(job=job, cancelled=cancelled))
         self.uses += 1
         self.spoiled = True  # until it says that it is done
         self._to.write(order)

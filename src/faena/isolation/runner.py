@@ -39,7 +39,7 @@ class InChild:
         attempt.reports = self._make_reports(attempt)
         self._started(attempt)
         try:
-            return await child.run(attempt.job, attempt.reports.forward)
+            return await child.run(attempt.job, attempt.reports.forward, cancelled=attempt.cancelled)
         except Gone as gone:
             if attempt.why is not None and gone.status == -signal.SIGKILL:
                 raise asyncio.CancelledError from None
