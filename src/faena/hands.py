@@ -54,7 +54,8 @@ class LoopHands:
         with self._counting:
             self._brought += len(ids)
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._begin, self._take(list(dict.fromkeys(ids)), len(ids)))
+            unique = list(dict.fromkeys(ids))
+            self._loop.call_soon_threadsafe(self._begin, partial(self._take, unique, len(ids)))
 
     def run(self, job_id: str) -> None:
         """Run a job for an engine that waits for it: blocks its thread until the attempt has ended."""
@@ -62,7 +63,7 @@ class LoopHands:
         if self._claims.stopped:
             return
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._begin, self._run(job_id, ended.set))
+            self._loop.call_soon_threadsafe(self._begin, partial(self._run, job_id, ended.set))
             ended.wait()
 
     def _room(self) -> int:
@@ -76,8 +77,8 @@ class LoopHands:
                     await self._crew.change()
         return max(0, self._room())
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.ensure_future(work())
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
