@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -234,12 +234,12 @@ _COUNTED: Final[Mapping[str, frozenset[str]]] = {
 
 
 def _checked_backend(name: str) -> str:
-    from faena.settings import EngineName
+    from faena.settings import ENGINES
 
-    known = get_args(EngineName)
-    if (lowered := name.strip().lower()) not in known:
-        raise InvalidSettings([f"force_backend={name!r} names no engine: there are {', '.join(known)}"])
-    return lowered
+    lowered = name.strip().lower()
+    if lowered not in ENGINES and ":" not in name:
+        raise InvalidSettings([f"force_backend={name!r} names no engine: there are {', '.join(ENGINES)}"])
+    return name if ":" in name else lowered
 
 
 def _same(former: Callable[..., Any], function: Callable[..., Any]) -> bool:

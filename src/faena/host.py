@@ -104,9 +104,21 @@ class Host:
 
         settings = Settings.load(engine=engine)
         selection = select(settings)
+        selection.check_shared()
         for warning in selection.warnings:
             log.warning(warning)
         return cls(settings, selection, load_app(settings.app))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the app's tasks."""
+        return tuple(self._app.tasks)
+
+    def make_engine(self) -> Engine:
+        """Make the engine that the settings ask for, for who consumes its messages outside the worker."""
+        from faena.wiring import make_engine
+
+        return make_engine(self.settings, self._selection)
 
     def run(self, job_id: str) -> None:
         """Run a job to the end of one attempt. Any thread, between `start` and the end; never raises."""
@@ -149,11 +161,11 @@ class Host:
             on_end()
 
     async def _work(self, threads: int, grace: float) -> None:
-        from faena.wiring import make_engine, make_store
+        from faena.wiring import make_store
         from faena.worker import Worker, WorkerOptions
 
         store = make_store(self.settings, self._selection)
-        engine = ServedElsewhere(make_engine(self.settings, self._selection), self._serve)
+        engine = ServedElsewhere(self.make_engine(), self._serve)
         await store.open()
         try:
             self._worker = Worker(

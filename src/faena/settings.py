@@ -28,7 +28,7 @@ INTERNAL_PREFIX = "FAENA__"
 """What Faena's processes tell one another in the environment; never a setting."""
 
 StoreName = Literal["auto", "sqlite", "memory", "redis", "postgres"]
-EngineName = Literal["auto", "direct", "huey", "dramatiq", "celery", "rq", "arq"]
+ENGINES = ("auto", "direct", "huey", "dramatiq", "celery", "rq", "arq")
 SECONDS = "a number of seconds above 0"
 
 
@@ -63,21 +63,30 @@ class Settings(BaseModel):
     store: StoreName = _setting(
         "auto",
         "FAENA_STORE",
-        "Where jobs are kept. `auto`: SQLite.",
-        "one of auto, sqlite, memory",
+        "Where jobs are kept. `auto`: Redis if `REDIS_URL` is set and answers, else SQLite.",
+        "one of auto, sqlite, redis, memory",
     )
-    engine: EngineName = _setting(
+    engine: str = _setting(
         "auto",
         "FAENA_ENGINE",
-        "What carries job ids to workers. `auto`: Huey on files; `direct` needs no engine and is the fastest.",
-        "one of auto, direct, huey",
+        "What carries job ids to workers. `auto`: Dramatiq where the store is Redis, else Huey on files; `direct` "
+        "needs no engine and is the fastest; `package.module:factory` is one of your own.",
+        f"one of {', '.join(ENGINES)}, or package.module:factory",
+        pattern=rf"^({'|'.join(ENGINES)}|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*)$",
     )
     redis_url: str | None = _setting(
         None,
         "REDIS_URL",
-        "A Redis server. In this release it is checked and reported, not used.",
+        "A Redis server: jobs are kept there, and engines use it.",
         "an address such as redis://localhost:6379/0",
         pattern=r"^(rediss?|unix)://.+",
+    )
+    broker_url: str | None = _setting(
+        None,
+        "FAENA_BROKER_URL",
+        "Where the engine has its messages. Unset: `REDIS_URL`. Celery and Dramatiq take `amqp://` (RabbitMQ) too.",
+        "an address such as redis://localhost:6379/1 or amqp://localhost",
+        pattern=r"^(rediss?|unix|amqps?)://.+",
     )
     named_data_dir: Path | None = Field(
         None,
@@ -207,7 +216,9 @@ class Settings(BaseModel):
     @field_validator("log_level", "store", "engine", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return value.strip() if ":" in value else value.strip().lower()
 
     @field_validator("named_data_dir", "queue_path", "named_media_root", mode="after")
     @classmethod
@@ -258,6 +269,11 @@ class Settings(BaseModel):
     def media_root(self) -> Path:
         """The directory of the media; whoever writes there makes it."""
         return self.named_media_root or self.data_dir / "media"
+
+    @property
+    def broker(self) -> str | None:
+        """Where the engine has its messages, if it needs a server for them."""
+        return self.broker_url or self.redis_url
 
     def given(self) -> dict[str, object]:
         """Return what was set, by public names; defaults are left out."""

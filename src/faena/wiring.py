@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import socket
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, cast
 
-from faena.errors import InvalidSettings
+from faena.errors import InvalidSettings, StoreDown
 from faena.job import Record
+from faena.ping import redis_fault
 from faena.queue_directory import Note
 
 if TYPE_CHECKING:
@@ -26,9 +26,17 @@ if TYPE_CHECKING:
 SHIPPED = "faena.shipped:app"
 """The application that runs when none is named."""
 DATABASE = "faena.db"
-STORES = ("sqlite", "memory")
-ENGINES = ("direct", "huey")
-REDIS_ANSWERS_WITHIN = 1.0
+STORES = ("sqlite", "redis", "memory")
+REDIS_STORE = "faena.stores.redis.store:RedisStore"
+HUEY_ON_REDIS = "faena.engines.huey.redis:HueyRedisEngine"
+ON_A_BROKER: Mapping[str, str] = {
+    "dramatiq": "faena.engines.dramatiq:DramatiqEngine",
+    "celery": "faena.engines.celery:CeleryEngine",
+    "rq": "faena.engines.rq:RQEngine",
+    "arq": "faena.engines.arq:ARQEngine",
+}
+"""The engines that need a broker. Each is its vendor's module and its extra, too."""
+ON_RABBITMQ = ("dramatiq", "celery")
 
 
 class Selection(Record, frozen=True):
@@ -39,23 +47,34 @@ class Selection(Record, frozen=True):
     reason: str
     notes: tuple[Note, ...] = ()
     """What a person should know about the choice."""
+    alone: str | None = None
+    """Why only a single process may run on it: REDIS_URL is set and can't be used. None: any number may."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Those that tell of something that could be better, as sentences."""
         return tuple(str(note) for note in self.notes if note.level != "info")
 
+    def check_shared(self) -> None:
+        """Raise `StoreDown` unless a process that shares its jobs with others may run on it."""
+        if self.alone is not None:
+            raise StoreDown(
+                f"REDIS_URL is set, and {self.alone}. A server and workers that are separate processes would not share "
+                "their jobs without it, so they do not start: start Redis; or unset REDIS_URL, or set "
+                "FAENA_STORE=sqlite, for all of them. `faena up` runs on files meanwhile, in a single process"
+            )
+
 
 def select(settings: Settings) -> Selection:
     """Decide on store and engine. Raises `InvalidSettings` for a choice that can't be had, all faults together."""
-    faults = [*_not_in_this_release(settings), *_missing_extra(settings)]
+    faults = [*_store_faults(settings), *_engine_faults(settings)]
     if faults:
         raise InvalidSettings(faults)
     notes: list[Note] = []
-    why_embedded = _why_embedded(settings, notes)
-    store = "sqlite" if settings.store == "auto" else settings.store
-    engine = _embedded_engine(notes) if settings.engine == "auto" else settings.engine
-    if settings.redis_url is not None and engine == "huey":
+    store, reason, alone = _choose_store(settings, notes)
+    engine = _choose_engine(store, notes) if settings.engine == "auto" else settings.engine
+    files = engine == "huey" and not _huey_on_redis(settings, store)
+    if alone is not None and files:
         notes.append(Note(level="info", text="Using Huey driver with filesystem backend"))
     if store == "memory":
         notes.append(
@@ -63,15 +82,15 @@ def select(settings: Settings) -> Selection:
                 "The memory store forgets every job when this process ends, and no other process sees it."
             )
         )
-    if store == "sqlite" or engine == "huey":
+    if store == "sqlite" or files:
         notes += settings.directories.notes
     named = [
         name
         for name, value in (("FAENA_STORE", settings.store), ("FAENA_ENGINE", settings.engine))
         if value != "auto"
     ]
-    reason = f"{' and '.join(named)} named it" if named else why_embedded
-    return Selection(store=store, engine=engine, reason=reason, notes=tuple(notes))
+    reason = f"{' and '.join(named)} named it" if named else reason
+    return Selection(store=store, engine=engine, reason=reason, notes=tuple(notes), alone=alone)
 
 
 def make_store(settings: Settings, selection: Selection | None = None) -> Store:
@@ -81,24 +100,34 @@ def make_store(settings: Settings, selection: Selection | None = None) -> Store:
     options = StoreOptions(
         result_ttl=settings.result_ttl, failure_ttl=settings.failure_ttl, max_crashes=settings.max_crashes
     )
-    if (selection or select(settings)).store == "memory":
-        from faena.stores.memory import MemoryStore
+    match (selection or select(settings)).store:
+        case "memory":
+            from faena.stores.memory import MemoryStore
 
-        return MemoryStore(options=options)
-    from faena.stores.sqlite.store import SQLiteStore
+            return MemoryStore(options=options)
+        case "redis":
+            return cast("Store", _named(REDIS_STORE)(settings.redis_url, options=options))
+        case _:
+            from faena.stores.sqlite.store import SQLiteStore
 
-    return SQLiteStore(settings.data_dir / DATABASE, options=options)
+            return SQLiteStore(settings.data_dir / DATABASE, options=options)
 
 
 def make_engine(settings: Settings, selection: Selection | None = None) -> Engine:
-    """Return the selected engine."""
-    if (selection or select(settings)).engine == "huey":
+    """Return the selected engine. One of somebody else's is made by what FAENA_ENGINE names, from the settings."""
+    chosen = selection or select(settings)
+    if chosen.engine == "direct":
+        from faena.engines.direct import DirectEngine
+
+        return DirectEngine()
+    if chosen.engine == "huey" and not _huey_on_redis(settings, chosen.store):
         from faena.engines.huey import HueyEngine
 
         return HueyEngine(settings.queue_dir)
-    from faena.engines.direct import DirectEngine
-
-    return DirectEngine()
+    if ":" in chosen.engine:
+        return cast("Engine", _found(chosen.engine, "engine")(settings))
+    reference = HUEY_ON_REDIS if chosen.engine == "huey" else ON_A_BROKER[chosen.engine]
+    return cast("Engine", _named(reference)(settings.broker))
 
 
 def load_app(reference: str | None = None) -> Faena:
@@ -107,16 +136,7 @@ def load_app(reference: str | None = None) -> Faena:
     module passes as it is."""
     from faena.app import Faena
 
-    module_name, _, attribute = (reference or SHIPPED).partition(":")
-    if not module_name or not attribute:
-        raise InvalidSettings([f"{reference!r} names no application: write package.module:app"])
-    found: object = _import(module_name, reference)
-    for name in attribute.split("."):
-        found = getattr(found, name, None)
-    if found is None:
-        raise InvalidSettings(
-            [f"the module {module_name} has no {attribute!r}: write module:name_of_your_Faena"]
-        )
+    found = _found(reference or SHIPPED, "application")
     if not isinstance(found, Faena):
         found = getattr(found, "app", found)  # a `QueueDriver`
     if not isinstance(found, Faena):
@@ -130,7 +150,25 @@ def worker_queues(settings: Settings, app: Faena) -> tuple[str, ...]:
     return settings.queues or ("high", "default", *sorted(others))
 
 
-def _import(name: str, reference: str | None) -> object:
+_USUALLY = {"application": "app", "engine": "factory"}
+
+
+def _found(reference: str, what: str) -> Any:
+    """Import what ``package.module:name`` names, looking in the current directory too."""
+    module_name, _, attribute = reference.partition(":")
+    if not module_name or not attribute:
+        raise InvalidSettings([f"{reference!r} names no {what}: write package.module:{_USUALLY[what]}"])
+    found: object = _import(module_name, f"the {what} {reference}")
+    for name in attribute.split("."):
+        found = getattr(found, name, None)
+    if found is None:
+        raise InvalidSettings(
+            [f"the module {module_name} has no {attribute!r}: write module:name_of_your_{what}"]
+        )
+    return found
+
+
+def _import(name: str, told: str) -> object:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -139,84 +177,95 @@ def _import(name: str, reference: str | None) -> object:
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise
-        told = f"the application {reference} can't be loaded: there is no module {error.name!r}"
+        told = f"{told} can't be loaded: there is no module {error.name!r}"
         raise InvalidSettings([f"{told} (looked in {here} and in the installed packages)"]) from None
 
 
-def _not_in_this_release(settings: Settings) -> list[str]:
-    faults = []
+def _named(reference: str) -> Callable[..., Any]:
+    """Import one of our own stores and engines, only now: each brings its vendor's library."""
+    module, _, name = reference.partition(":")
+    made: Callable[..., Any] = getattr(import_module(module), name)
+    return made
+
+
+def _store_faults(settings: Settings) -> Iterator[str]:
     if settings.store not in ("auto", *STORES):
-        faults.append(f"FAENA_STORE={settings.store} is not in this release: use {' or '.join(STORES)}")
-    if settings.engine not in ("auto", *ENGINES):
-        faults.append(f"FAENA_ENGINE={settings.engine} is not in this release: use {' or '.join(ENGINES)}")
-    return faults
+        yield f"FAENA_STORE={settings.store} is not in this release: use {', '.join(STORES)}"
+    elif settings.store == "redis":
+        if settings.redis_url is None:
+            yield "FAENA_STORE=redis needs REDIS_URL"
+        if fault := _no_redis_store():
+            yield f"FAENA_STORE=redis can't be had: {fault}"
 
 
-def _missing_extra(settings: Settings) -> list[str]:
-    if settings.engine == "huey" and not _installed("huey"):
-        return ["FAENA_ENGINE=huey needs Huey: pip install 'faena[huey]'"]
-    return []
+def _engine_faults(settings: Settings) -> Iterator[str]:
+    engine, broker = settings.engine, settings.broker
+    if engine == "huey" and not _installed("huey"):
+        yield "FAENA_ENGINE=huey needs Huey: pip install 'faena[huey]'"
+    if engine in ON_A_BROKER:
+        if not _ours(ON_A_BROKER[engine]):
+            yield f"FAENA_ENGINE={engine} is not in this release"
+        elif not _installed(engine):
+            yield f"FAENA_ENGINE={engine} needs its extra: pip install 'faena[{engine}]'"
+        if broker is None:
+            yield f"FAENA_ENGINE={engine} needs Redis: set REDIS_URL (or FAENA_BROKER_URL)"
+    on_rabbitmq = broker is not None and broker.startswith("amqp")
+    if on_rabbitmq and engine in {*ON_A_BROKER, "huey"} - {*ON_RABBITMQ}:
+        yield f"FAENA_BROKER_URL names RabbitMQ, and FAENA_ENGINE={engine} needs Redis: use {' or '.join(ON_RABBITMQ)}"
 
 
-def _embedded_engine(notes: list[Note]) -> str:
-    if _installed("huey"):
-        return "huey"
+def _choose_store(settings: Settings, notes: list[Note]) -> tuple[str, str, str | None]:
+    """Return the store, why it is chosen, and why only a single process may use it (None: any may)."""
+    if settings.store != "auto":
+        return settings.store, "", None
+    if settings.redis_url is None:
+        return "sqlite", "REDIS_URL is not set", None
+    if (
+        settings.engine in ON_A_BROKER and _no_redis_store() is None
+    ):  # without Redis it could not work anyway: opening the store tells
+        return "redis", "", None
+    if fault := redis_fault(settings.redis_url):
+        notes.append(_warning(f"Failed to connect to Redis for Dramatiq: {fault}"))
+        return "sqlite", "Redis does not answer", f"Redis does not answer ({fault})"
+    if fault := _no_redis_store():
+        notes.append(_warning(f"Redis answers, but {fault}: the embedded store is used."))
+        return "sqlite", "Redis can't be used", fault
+    return "redis", "Redis answers", None
+
+
+def _choose_engine(store: str, notes: list[Note]) -> str:
+    preferred, name = ("dramatiq", "Dramatiq") if store == "redis" else ("huey", "Huey")
+    if _installed(preferred) and (preferred == "huey" or _ours(ON_A_BROKER[preferred])):
+        return preferred
     notes.append(
         _warning(
-            "Huey is not installed (pip install 'faena[huey]'): workers take jobs straight from the store."
+            f"{name} is not installed (pip install 'faena[{preferred}]'): workers take jobs straight from the store."
         )
     )
     return "direct"
 
 
-def _why_embedded(settings: Settings, notes: list[Note]) -> str:
-    """Say why the embedded default is used, and warn when Redis was asked for."""
-    if settings.redis_url is None:
-        return "REDIS_URL is not set"
-    fault = _redis_fault(settings.redis_url)
-    if fault is None:
-        notes.append(
-            _warning(
-                "Redis answers, but this release cannot use it yet (the Redis store and Dramatiq come with the "
-                "next one): the embedded store is used."
-            )
-        )
-        return "this release cannot use Redis yet"
-    notes.append(_warning(f"Failed to connect to Redis for Dramatiq: {fault}"))
-    return "Redis does not answer"
+def _huey_on_redis(settings: Settings, store: str) -> bool:
+    """Huey's messages are in Redis where the jobs are, or where FAENA_BROKER_URL says so; else in files."""
+    return store == "redis" or settings.broker_url is not None
+
+
+def _no_redis_store() -> str | None:
+    if not _ours(REDIS_STORE):
+        return "this release has no Redis store"
+    return None if _installed("redis") else "redis-py is not installed (pip install 'faena[redis]')"
 
 
 def _warning(text: str) -> Note:
     return Note(level="warning", text=text)
 
 
-def _redis_fault(url: str) -> str | None:
-    """Return None when something that speaks Redis answers there, else why not."""
-    try:
-        with _connect(url) as connection:
-            connection.sendall(b"PING\r\n")
-            answer = connection.recv(64)
-    except (OSError, ValueError) as error:
-        return str(error)
-    return None if answer[:1] in (b"+", b"-") else "what answers there does not speak Redis"
-
-
-def _connect(url: str) -> socket.socket:
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(REDIS_ANSWERS_WITHIN)
-        connection.connect(parts.path)
-        return connection
-    plain = socket.create_connection(
-        (parts.hostname or "localhost", parts.port or 6379), REDIS_ANSWERS_WITHIN
-    )
-    if parts.scheme != "rediss":
-        return plain
-    import ssl
-
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
-
-
 def _installed(module: str) -> bool:
     return find_spec(module) is not None
+
+
+def _ours(reference: str) -> bool:
+    try:
+        return find_spec(reference.partition(":")[0]) is not None
+    except ModuleNotFoundError:
+        return False

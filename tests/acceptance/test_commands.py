@@ -198,3 +198,24 @@ def test_solo_starts_no_other_process(start: Start, ask: Callable[..., Any]) -> 
     assert ask("enqueue", "who", "--wait")["result"] == worker.pid
     assert [found["slots"] for found in ask("workers")["workers"]] == [1]
     assert end(worker, signal.SIGTERM)[0] == 0
+
+
+@pytest.mark.parametrize("command", [["api", "--port", "0"], ["worker"]])
+def test_separate_processes_refuse_to_run_without_the_redis_that_is_named(
+    start: Start, command: list[str]
+) -> None:
+    process = start(*command, REDIS_URL="redis://127.0.0.1:1/0", FAENA_ENGINE="auto")
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 5
+    assert "REDIS_URL is set, and Redis does not answer" in told
+    assert "`faena up` runs on files meanwhile" in told
+
+
+def test_up_runs_on_files_when_the_redis_that_is_named_is_silent(start: Start) -> None:
+    process = start("up", "--port", "0", "--json", REDIS_URL="redis://127.0.0.1:1/0", FAENA_ENGINE="auto")
+    assert process.stdout is not None
+    told = json.loads(process.stdout.readline())
+    assert (told["store"], told["engine"]) == ("sqlite", "huey")
+    assert told["warnings"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0

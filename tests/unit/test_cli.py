@@ -204,7 +204,7 @@ def test_without_a_worker_that_is_said(run: Run) -> None:
         (["enqueue", "nothing"], 2, "registered: add, crawl"),
         (["enqueue", "add", "left=x"], 2, "left"),
         (["enqueue", "add", "left"], 2, "write name=value"),
-        (["jobs", "--store", "redis"], 2, "FAENA_STORE=redis is not in this release"),
+        (["jobs", "--store", "redis"], 2, "FAENA_STORE=redis needs REDIS_URL"),
         (["jobs", "--app", "nowhere:app"], 2, "there is no module 'nowhere'"),
         (["worker", "--threads", "0"], 2, "--threads must be a whole number from 1 to 1000"),
         (["up", "--host", "0.0.0.0"], 2, "0.0.0.0"),
@@ -220,10 +220,9 @@ def test_an_error_is_one_message_and_an_exit_code(
 
 
 def test_an_error_is_json_when_asked(run: Run) -> None:
-    result = run("jobs", "--engine", "celery", "--store", "redis", "--json")
+    result = run("jobs", "--store", "postgres", "--engine", "huey", "--json")
     assert json.loads(result.stderr)["faults"] == [
-        "FAENA_STORE=redis is not in this release: use sqlite or memory",
-        "FAENA_ENGINE=celery is not in this release: use direct or huey",
+        "FAENA_STORE=postgres is not in this release: use sqlite, redis, memory",
     ]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from faena import Faena, wiring
 from faena.cli.running import make_worker
-from faena.errors import InvalidSettings
+from faena.errors import InvalidSettings, StoreDown
 from faena.queue_directory import Candidate
 from faena.settings import Settings
 from faena.wiring import load_app, make_engine, make_store, select
@@ -36,6 +36,16 @@ def module_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pat
     for name in set(sys.modules) - before:
         if name.startswith("wired_"):
             del sys.modules[name]
+
+
+@pytest.fixture
+def redis_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the Redis store and the engines were here, and their libraries installed."""
+    monkeypatch.setattr(wiring, "_ours", lambda reference: True)
+    monkeypatch.setattr(wiring, "_installed", lambda module: True)
+
+
+engines = redis_store
 
 
 @contextmanager
@@ -66,7 +76,9 @@ def test_without_redis_the_embedded_default_is_chosen_and_says_why(data_dir: Pat
     assert chosen.warnings == ()
 
 
-def test_a_redis_that_does_not_answer_is_told_in_the_words_of_seed_004(data_dir: Path) -> None:
+def test_a_redis_that_does_not_answer_is_told_in_the_words_of_seed_004(
+    data_dir: Path, redis_store: None
+) -> None:
     url = f"redis://127.0.0.1:{closed_port()}/0"
     chosen = select(Settings(data_dir=data_dir, redis_url=url))
     assert (chosen.store, chosen.engine) == ("sqlite", "huey")
@@ -77,11 +89,94 @@ def test_a_redis_that_does_not_answer_is_told_in_the_words_of_seed_004(data_dir:
     assert str(chosen.notes[-1]) == "Using Huey driver with filesystem backend"
 
 
-def test_a_redis_that_answers_is_not_used_yet_and_that_is_said(data_dir: Path) -> None:
+def test_a_redis_that_answers_is_used_with_dramatiq(data_dir: Path, redis_store: None) -> None:
+    with server_that_answers(b"+PONG\r\n") as url:
+        chosen = select(Settings(data_dir=data_dir, redis_url=url))
+    assert (chosen.store, chosen.engine, chosen.reason) == ("redis", "dramatiq", "Redis answers")
+    assert (chosen.notes, chosen.alone) == ((), None)
+    assert not data_dir.exists()
+
+
+def test_without_dramatiq_workers_on_redis_take_jobs_straight_from_the_store(
+    data_dir: Path, redis_store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "_installed", lambda module: module != "dramatiq")
+    chosen = select(Settings(data_dir=data_dir, store="redis", redis_url="redis://localhost:1"))
+    assert (chosen.store, chosen.engine) == ("redis", "direct")
+    assert "pip install 'faena[dramatiq]'" in chosen.warnings[0]
+
+
+def test_a_redis_that_can_not_be_used_for_want_of_its_extra_is_told(
+    data_dir: Path, redis_store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "_installed", lambda module: module != "redis")
     with server_that_answers(b"+PONG\r\n") as url:
         chosen = select(Settings(data_dir=data_dir, redis_url=url))
     assert (chosen.store, chosen.engine) == ("sqlite", "huey")
-    assert "this release cannot use it yet" in chosen.warnings[0]
+    assert "pip install 'faena[redis]'" in chosen.warnings[0]
+    with pytest.raises(StoreDown, match="redis-py is not installed"):
+        chosen.check_shared()
+    with pytest.raises(InvalidSettings, match="FAENA_STORE=redis can't be had: redis-py is not installed"):
+        select(Settings(data_dir=data_dir, store="redis", redis_url="redis://localhost:1"))
+
+
+def test_on_a_silent_redis_only_a_single_process_may_run(data_dir: Path, redis_store: None) -> None:
+    chosen = select(Settings(data_dir=data_dir, redis_url=f"redis://127.0.0.1:{closed_port()}/0"))
+    with pytest.raises(StoreDown, match=r"REDIS_URL is set, and Redis does not answer .*Connection refused"):
+        chosen.check_shared()
+    select(Settings(data_dir=data_dir)).check_shared()
+
+
+def test_a_named_store_is_taken_without_asking_redis(data_dir: Path, redis_store: None) -> None:
+    url = f"redis://127.0.0.1:{closed_port()}/0"
+    chosen = select(Settings(data_dir=data_dir, redis_url=url, store="sqlite"))
+    assert (chosen.store, chosen.engine, chosen.alone, chosen.notes) == ("sqlite", "huey", None, ())
+
+
+def test_an_engine_that_needs_redis_keeps_its_jobs_there_and_never_falls_back(
+    data_dir: Path, redis_store: None, engines: None
+) -> None:
+    url = f"redis://127.0.0.1:{closed_port()}/0"
+    for engine in wiring.ON_A_BROKER:
+        chosen = select(Settings(data_dir=data_dir, redis_url=url, engine=engine))
+        assert (chosen.store, chosen.engine, chosen.alone) == ("redis", engine, None)
+        on_sqlite = select(Settings(data_dir=data_dir, broker_url=url, engine=engine))
+        assert (on_sqlite.store, on_sqlite.engine) == ("sqlite", engine)
+
+
+def test_an_engine_without_its_broker_or_its_extra_is_refused(
+    data_dir: Path, engines: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "_installed", lambda module: False)
+    with pytest.raises(InvalidSettings) as caught:
+        select(Settings(data_dir=data_dir, engine="celery"))
+    assert caught.value.faults == [
+        "FAENA_ENGINE=celery needs its extra: pip install 'faena[celery]'",
+        "FAENA_ENGINE=celery needs Redis: set REDIS_URL (or FAENA_BROKER_URL)",
+    ]
+
+
+def test_rabbitmq_is_for_the_engines_that_can_speak_to_it(data_dir: Path, engines: None) -> None:
+    assert (
+        select(Settings(data_dir=data_dir, engine="celery", broker_url="amqp://localhost")).store == "sqlite"
+    )
+    with pytest.raises(InvalidSettings, match="names RabbitMQ, and FAENA_ENGINE=rq needs Redis"):
+        select(Settings(data_dir=data_dir, engine="rq", broker_url="amqp://localhost"))
+
+
+def test_an_engine_of_the_users_own_is_named_by_what_makes_it(module_path: Path, data_dir: Path) -> None:
+    (module_path / "wired_engine.py").write_text(
+        "from faena.engines.direct import DirectEngine\n"
+        "class Mine(DirectEngine):\n"
+        "    name = 'mine'\n"
+        "def make(settings):\n"
+        "    return Mine()\n"
+    )
+    settings = Settings(data_dir=data_dir, engine="wired_engine:make")
+    assert select(settings).engine == "wired_engine:make"
+    assert make_engine(settings).name == "mine"
+    with pytest.raises(InvalidSettings, match="has no 'missing': write module:name_of_your_engine"):
+        make_engine(Settings(data_dir=data_dir, engine="wired_engine:missing"))
 
 
 def test_what_answers_but_is_not_redis_is_told(data_dir: Path) -> None:
@@ -115,12 +210,14 @@ def test_what_is_named_is_taken(data_dir: Path) -> None:
     assert chosen.reason == "FAENA_ENGINE named it"
 
 
-def test_what_this_release_can_not_do_is_refused_all_at_once(data_dir: Path) -> None:
+def test_what_this_release_can_not_do_is_refused_all_at_once(
+    data_dir: Path, engines: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InvalidSettings) as caught:
-        select(Settings(data_dir=data_dir, store="redis", engine="celery"))
+        select(Settings(data_dir=data_dir, store="postgres", engine="rq"))
     assert caught.value.faults == [
-        "FAENA_STORE=redis is not in this release: use sqlite or memory",
-        "FAENA_ENGINE=celery is not in this release: use direct or huey",
+        "FAENA_STORE=postgres is not in this release: use sqlite, redis, memory",
+        "FAENA_ENGINE=rq needs Redis: set REDIS_URL (or FAENA_BROKER_URL)",
     ]
 
 

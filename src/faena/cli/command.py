@@ -44,10 +44,11 @@ DataDirOption = Annotated[
     str | None, typer.Option("--data-dir", help="Where everything is written.", rich_help_panel=COMMON)
 ]
 StoreOption = Annotated[
-    str | None, typer.Option("--store", help="auto, sqlite or memory.", rich_help_panel=COMMON)
+    str | None, typer.Option("--store", help="auto, sqlite, redis or memory.", rich_help_panel=COMMON)
 ]
 EngineOption = Annotated[
-    str | None, typer.Option("--engine", help="auto, direct or huey.", rich_help_panel=COMMON)
+    str | None,
+    typer.Option("--engine", help="auto, direct, huey, dramatiq, celery, rq or arq.", rich_help_panel=COMMON),
 ]
 RedisOption = Annotated[
     str | None, typer.Option("--redis-url", help="A Redis server.", rich_help_panel=COMMON)

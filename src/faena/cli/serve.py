@@ -45,6 +45,7 @@ def up(
 def api(cli: Command, host: Host = None, port: Port = None) -> None:
     """Start the server alone; jobs wait for a `faena worker`."""
     cli.load_settings(host=host, port=port)
+    cli.selection.check_shared()
     _start(cli, "serve", with_worker=False)
 
 
@@ -70,6 +71,7 @@ def worker(
     if solo:
         processes, threads = 1, 1
     cli.load_settings(queues=queues, processes=processes, threads=threads, grace=grace, lease=lease)
+    cli.selection.check_shared()
     _start(cli, "work", solo=solo, max_jobs=max_jobs_per_child)
 
 
