@@ -1,0 +1,250 @@
+"""What the engines on Redis have in common: a server that answers or is down, and queues that are read in batches.
+
+An engine says with a `Layout` where its messages are and what they look like; they are ordinary messages of the
+engine's own, which its own command line can take as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from faena.errors import EngineDown, Rejected
+from faena.ports.engine import Capabilities, Delivery, Hands, ServeOptions
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import Pipeline
+
+log = logging.getLogger(__name__)
+
+SEND_TIMEOUT: Final = 0.8
+"""Seconds for a connection, and again for an answer; `deliver` has two."""
+CONNECTIONS: Final = 16
+MESSAGES_A_PIPELINE: Final = 1_000
+ROOM_WAIT: Final = 0.5
+"""Seconds after which a worker that is full is asked again, and a stop is noticed at the latest."""
+BLOCK: Final = 1
+"""Seconds that an idle worker sleeps in Redis; it wakes at once when a message comes, or when it is stopped."""
+LONGEST_PAUSE: Final = 2.0
+"""Seconds between two tries to read from a server that is down."""
+
+
+def check_version(
+    vendor: str, version: str, *, least: tuple[int, int], below: tuple[int, int], extra: str
+) -> None:
+    """Raise ImportError unless a library's version is one that its module was built for."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if not least <= (major, minor) < below:
+        wanted = f"{vendor} >= {least[0]}.{least[1]} and < {below[0]}.{below[1]}"
+        raise ImportError(
+            f"Faena's {extra} engine needs {wanted}, and found {version}: pip install 'faena[{extra}]'"
+        )
+
+
+def check_redis(extra: str) -> None:
+    """Raise ImportError unless redis-py is one that every engine can live with; Celery's transport refuses older."""
+    import redis
+
+    check_version("redis", redis.__version__, least=(6, 1), below=(10, 0), extra=extra)
+
+
+class RejectedMessage(Rejected):
+    """The message is none of Faena's."""
+
+
+class Layout(Protocol):
+    """Where an engine keeps its messages, and what they are."""
+
+    take: str
+    """Lua: takes up to ARGV[1] messages off KEYS in order, with those named in ARGV[2…] in front, which are off the
+    queue already; returns them (false: there was none of that name)."""
+
+    def key(self, queue: str) -> str:
+        """Return the key of a queue."""
+        ...
+
+    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> bytes | None:
+        """Take what comes first off the queues, as soon as there is something; None: nothing came in time."""
+        ...
+
+    def count(self, redis: Redis, key: str) -> int:
+        """Count what waits in a queue."""
+        ...
+
+    def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
+        """Append a message for each job."""
+        ...
+
+    def job(self, message: bytes) -> str:
+        """Return the id of the job that a message is for; raises `RejectedMessage`."""
+        ...
+
+
+class OnRedis:
+    """The Engine port over a `Layout`. Thread-safe; connects at the first use."""
+
+    name: str
+    capabilities = Capabilities(delivers=True, queue_order=True, priority=False, separate_processes=True)
+
+    def __init__(self, url: str, layout: Layout) -> None:
+        self.url = url
+        self._layout = layout
+        self._redis = connect(url, timeout=SEND_TIMEOUT, connections=CONNECTIONS)
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        """Append one message for each job, many in one round trip."""
+        for start in range(0, len(deliveries), MESSAGES_A_PIPELINE):
+            with _down(), self._redis.pipeline(transaction=True) as pipeline:
+                self._layout.put(pipeline, deliveries[start : start + MESSAGES_A_PIPELINE])
+                pipeline.execute()
+
+    def serve(self, hands: Hands, options: ServeOptions) -> ServingOnRedis:
+        """Prepare to read the queues, with a connection of its own."""
+        redis = connect(self.url, timeout=BLOCK + 4.0, connections=2)
+        return ServingOnRedis(Queues(redis, self._layout, options.queues), hands)
+
+    def depth(self, queue: str) -> int:
+        """Count the messages that wait in a queue."""
+        with _down():
+            return self._layout.count(self._redis, self._layout.key(queue))
+
+    def purge(self, queues: Sequence[str]) -> int:
+        """Drop the messages that wait in queues."""
+        waiting = Queues(self._redis, self._layout, tuple(dict.fromkeys(queues)))
+        dropped = 0
+        while taken := len(waiting.take(MESSAGES_A_PIPELINE)):
+            dropped += taken
+        return dropped
+
+    def ping(self) -> None:
+        """Ask the server."""
+        with _down():
+            self._redis.ping()
+
+    def close(self) -> None:
+        """Close every connection; what is served goes on."""
+        self._redis.close()
+
+
+class Queues:
+    """Some queues in strict order, for one reader. Every method raises `EngineDown`."""
+
+    def __init__(self, redis: Redis, layout: Layout, queues: Sequence[str]) -> None:
+        self._redis = redis
+        self._layout = layout
+        self._keys = [layout.key(queue) for queue in queues]
+        self._take: Any = redis.register_script(layout.take)
+        self._reader: int | None = None
+
+    def take(self, limit: int, *, first: bytes | None = None) -> list[bytes | None]:
+        """Return up to ``limit`` messages at once, perhaps none; ``first`` is what `wait` took. None: half a
+        message."""
+        with _down():
+            taken: list[bytes | None] = self._take(
+                keys=self._keys, args=[limit] if first is None else [limit, first]
+            )
+            return taken
+
+    def wait(self) -> bytes | None:
+        """Sleep until there is something, and take it; None after a while, or when woken."""
+        with _down():
+            return self._layout.wait(self._redis, self._keys, BLOCK)
+
+    def close(self) -> None:
+        """Let go of the connection; who sleeps in `wait` gets an `EngineDown`."""
+        self._redis.connection_pool.disconnect()
+        self._redis.close()
+
+
+class ServingOnRedis:
+    """Reads queues for a worker of this process: as many messages in one visit as the worker has room for."""
+
+    def __init__(self, queues: Queues, hands: Hands) -> None:
+        self._queues = queues
+        self._hands = hands
+        self._halted = threading.Event()
+        self._down_since: float | None = None
+
+    def run(self) -> None:
+        """Serve until stopped. A server that is down is waited for."""
+        try:
+            while not self._halted.is_set():
+                room = self._hands.room(ROOM_WAIT)
+                if room > 0 and not self._halted.is_set():
+                    self._visit(room)
+        finally:
+            self._queues.close()
+
+    def stop(self) -> None:
+        """Take nothing new; `run` returns within a second."""
+        self._halted.set()
+
+    def _visit(self, room: int) -> None:
+        try:
+            taken = self._queues.take(room)
+            if not taken and (first := self._queues.wait()) is not None:
+                taken = self._queues.take(room, first=first)
+            self._tell_up()
+        except EngineDown as error:
+            self._tell_down(error)
+        else:
+            self._hands.take(jobs_in(taken, self._queues._layout.job))
+
+    def _tell_down(self, error: EngineDown) -> None:
+        now = time.monotonic()
+        if self._down_since is None:
+            self._down_since = now
+            log.warning("Redis can't be read; trying again until it can: %s", error)
+        self._halted.wait(min(0.1 + (now - self._down_since) / 4, LONGEST_PAUSE))
+
+    def _tell_up(self) -> None:
+        if self._down_since is not None:
+            self._down_since = None
+            log.warning("Redis can be read again")
+
+
+def jobs_in(messages: Iterable[bytes | None], job: Callable[[bytes], str]) -> list[str]:
+    """Return the ids that messages name; those that are none of Faena's are rejected with a warning."""
+    ids = []
+    for message in messages:
+        try:
+            if message is None:
+                raise RejectedMessage("there is nothing in it")
+            ids.append(job(message))
+        except RejectedMessage as error:
+            log.warning("a message was rejected, it does not come from Faena: %s: %.80r", error, message)
+    return ids
+
+
+def connect(url: str, *, timeout: float, connections: int) -> Redis:
+    """Return a client that gives up at once, for many threads; it connects at the first command."""
+    from redis import BlockingConnectionPool, Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeout,
+        socket_connect_timeout=min(timeout, 2.0),
+        socket_timeout=timeout,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis(connection_pool=pool)
+
+
+@contextmanager
+def _down() -> Iterator[None]:
+    """Turn what redis-py raises into `EngineDown`."""
+    from redis import RedisError
+
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise EngineDown(f"Redis does not answer: {error}") from error
