@@ -42,35 +42,48 @@ class Place:
         self.failures = 0
 
     def start(self, command: Sequence[str]) -> None:
-        """Start its child."""
+        """Start its child; when the system has no room for one, plan to try again."""
         self.started = monotonic()
-        self.process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            env={**os.environ, SUPERVISED: "1"},
-            start_new_session=True,
-        )
+        try:
+            self.process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                env={**os.environ, SUPERVISED: "1"},
+                start_new_session=True,
+            )
+        except OSError as error:
+            pause = self._plan(failed=True)
+            logger.error("no worker process can be started (%s); trying again in %.1f s", error, pause)
+            return
         about = {"place": self.number, "pid": self.process.pid}
         logger.info("started worker process %d", self.process.pid, extra=about)
 
-    def ended(self) -> int | None:
-        """Return the status of a child that has ended, once; plan the next one."""
+    def ended(self, *, asked: bool) -> int | None:
+        """Return the status of a child that has ended, once; plan the next one, unless it was ``asked`` to end."""
         if self.process is None or (status := self.process.poll()) is None:
             return None
         if self.process.stdin is not None:
             self.process.stdin.close()
-        now = monotonic()
-        quick = status not in (0, RECYCLED) and now - self.started < AT_ONCE
-        self.failures = self.failures + 1 if quick else 0
-        longest = KILLED_PAUSE if status < 0 else LONGEST_PAUSE
-        pause = 0.0 if self.failures < 2 else min(0.25 * 2.0 ** min(self.failures, 10), longest)
-        self.start_at = now + pause
-        about = {"place": self.number, "pid": self.process.pid, "status": status, "pause": pause}
-        level = logging.INFO if status in (0, RECYCLED) else logging.WARNING
+        good = status in (0, RECYCLED)
+        quick = not good and monotonic() - self.started < AT_ONCE
+        pause = self._plan(failed=quick, longest=KILLED_PAUSE if status < 0 else LONGEST_PAUSE)
         told = "has run its jobs" if status == RECYCLED else f"ended with status {status}"
+        if asked:
+            told = "has stopped" if good else f"{told} when it was stopped"
+        else:
+            told += f"; starting another one in {pause:.1f} s" if pause else "; starting another one"
+        about = {"place": self.number, "pid": self.process.pid, "status": status}
+        level = logging.INFO if good else logging.WARNING
         logger.log(level, "worker process %d %s", self.process.pid, told, extra=about)
         self.process = None
         return status
+
+    def _plan(self, *, failed: bool, longest: float = LONGEST_PAUSE) -> float:
+        """Plan the next child; returns the seconds until it may start, more after each failure in a row."""
+        self.failures = self.failures + 1 if failed else 0
+        pause = 0.0 if self.failures < 2 else min(0.25 * 2.0 ** min(self.failures, 10), longest)
+        self.start_at = monotonic() + pause
+        return pause
 
     def signal(self, number: int) -> None:
         """Send its child a signal."""
@@ -121,7 +134,7 @@ class Supervisor:
             for place in self._places:
                 place.signal(signal.SIGTERM)
         for place in self._places:
-            if place.ended() == REFUSED:
+            if place.ended(asked=self._asked > 0) == REFUSED:
                 self._give_up()
         for place in self._places:
             if self._asked and monotonic() > self._end_at:

@@ -15,7 +15,7 @@ import pytest
 import crew_kit
 from crew_kit import Crew, SQLiteStore
 from faena.job import Status
-from faena.supervisor import REFUSED, Supervisor
+from faena.supervisor import REFUSED, Place, Supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 
@@ -132,3 +132,27 @@ async def test_children_that_die_at_once_are_started_ever_more_slowly(tmp_path: 
     await running
     assert place.start_at - place.started >= 2.0
     assert 3 <= len(starts.read_text()) <= 4
+
+
+def test_a_child_that_was_stopped_is_not_said_to_be_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    ends_with_its_input = [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"]
+    for asked in (False, True):
+        place = Place(1)
+        place.start(ends_with_its_input)
+        assert place.process is not None
+        assert place.process.stdin is not None
+        place.process.stdin.close()
+        place.process.wait()
+        caplog.clear()
+        assert place.ended(asked=asked) == 0
+        assert ("starting another one" in caplog.text, "has stopped" in caplog.text) == (not asked, asked)
+
+
+def test_a_system_without_room_for_a_child_is_asked_again_later() -> None:
+    place = Place(1)
+    for _ in range(3):
+        place.start([f"{sys.executable}-that-is-not-there"])
+    assert place.process is None
+    assert place.failures == 3
+    assert place.start_at - place.started >= 2.0
