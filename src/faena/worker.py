@@ -18,9 +18,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from faena.attempt import Why
-from faena.errors import EngineDown, InvalidArguments
+from faena.errors import EngineDown, InvalidArguments, Unavailable
 from faena.executor import Executor
 from faena.heartbeat import Heartbeat
+from faena.insights import other_engines
 from faena.intake import Intake, Pull, Serve
 from faena.isolation.pool import Pool
 from faena.job import Job, Record
@@ -128,6 +129,7 @@ class Worker:
         heartbeat.start()
         ending = asyncio.Event()
         loops = [loop.create_task(forever(name, step, ending)) for name, step in self._loops()]
+        loops.append(loop.create_task(self._compare_engines()))
         intake = self._intake = self._make_intake()
         taking = loop.create_task(intake.run())
         taking.add_done_callback(lambda _: self._changed.set())
@@ -204,6 +206,12 @@ class Worker:
         if self._started == self.options.max_jobs:
             self._recycled = True
             self._stop_taking()
+
+    async def _compare_engines(self) -> None:
+        """Say loudly when other workers of this store run another engine."""
+        with suppress(Unavailable):
+            for told in other_engines(await self._store.workers(), self._engine):
+                logger.warning(told, extra=self._about)
 
     def _warm_up(self) -> None:
         """Build now what checks the tasks' arguments, so that the first jobs need not wait for it."""

@@ -12,9 +12,19 @@ from typing import Any
 import pytest
 
 from faena.cli import checks
-from faena.cli.checks import check_directory, check_engine, check_extras, check_store, check_workers
+from faena.cli.checks import (
+    check_directory,
+    check_engine,
+    check_extras,
+    check_order,
+    check_store,
+    check_workers,
+)
+from faena.engines.direct import DirectEngine
+from faena.engines.huey import HueyEngine
 from faena.errors import EngineDown
 from faena.job import Status
+from faena.ports.engine import Capabilities
 from faena.ports.store import Count, StoreHealth, WorkerInfo
 
 
@@ -126,14 +136,16 @@ def test_an_engine_that_does_not_answer_is_a_fault() -> None:
 
 
 def test_no_worker_is_a_fault_only_when_jobs_wait() -> None:
-    assert levels(check_workers([], [], ["default"], "direct")) == {"workers": "warning"}
-    assert levels(check_workers([], [waiting("default", 1)], ["default"], "direct")) == {"workers": "fault"}
+    assert levels(check_workers([], [], ["default"], DirectEngine())) == {"workers": "warning"}
+    assert levels(check_workers([], [waiting("default", 1)], ["default"], DirectEngine())) == {
+        "workers": "fault"
+    }
 
 
 def test_a_queue_that_nobody_serves_is_a_fault_when_jobs_wait_in_it() -> None:
     found = [
         *check_workers(
-            [worker()], [waiting("media", 2), waiting("default", 1)], ["default", "idle"], "direct"
+            [worker()], [waiting("media", 2), waiting("default", 1)], ["default", "idle"], DirectEngine()
         )
     ]
     assert levels(found) == {"workers": "ok", "queue idle": "warning", "queue media": "fault"}
@@ -141,6 +153,26 @@ def test_a_queue_that_nobody_serves_is_a_fault_when_jobs_wait_in_it() -> None:
 
 
 def test_a_worker_on_another_engine_is_a_fault() -> None:
-    found = [*check_workers([worker(engine="huey")], [], ["default"], "direct")]
+    found = [*check_workers([worker(engine="huey")], [], ["default"], DirectEngine())]
     assert [finding.level for finding in found] == ["ok", "fault"]
-    assert "jobs are delivered to direct" in found[1].told
+    assert found[1].told == (
+        "worker w1 runs huey, and here jobs are left in the store for direct workers: it finds them seconds later, "
+        "when they are delivered again. Start all of them with the same FAENA_ENGINE"
+    )
+
+
+def test_a_direct_worker_that_sees_no_messages_is_told_of(tmp_path: Path) -> None:
+    found = [*check_workers([worker()], [], ["default"], HueyEngine(tmp_path))]
+    assert "sees no message of huey, and they pile up there" in found[1].told
+
+
+def test_an_engine_that_can_not_keep_an_order_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = DirectEngine()
+    assert [*check_order(engine, ["high", "default"])] == []
+    unable = Capabilities(delivers=True, queue_order=False, priority=False, separate_processes=True)
+    monkeypatch.setattr(engine, "capabilities", unable)
+    assert levels(check_order(engine, ["high", "default"])) == {
+        "engine: order": "warning",
+        "engine: priority": "warning",
+    }
+    assert levels(check_order(engine, ["default"])) == {"engine: priority": "warning"}

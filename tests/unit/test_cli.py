@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from faena.cli import build
 from faena.cli.jobs import parse_arguments
 from faena.cli.look import age, counted, duration, size
+from faena.cli.workers import running_jobs
 from faena.errors import InvalidOptions, JobNotDone, KeyConflict, NotFound, StoreDown
 from faena.settings import Settings, env_name
 
@@ -301,3 +302,9 @@ def test_times_and_sizes_are_said_in_sensible_units() -> None:
     assert age(None) == ""
     assert [size(count) for count in (0, 999, 10_400_000, 3e12)] == ["0 B", "999 B", "10.4 MB", "3000.0 GB"]
     assert (counted(1, "job"), counted(2000, "job")) == ("1 job", "2,000 jobs")
+
+
+def test_the_first_jobs_of_a_worker_are_named() -> None:
+    assert running_jobs([]) == ""
+    assert running_jobs(["a", "b", "c"]) == "a\nb\nc"
+    assert running_jobs(["a", "b", "c", "d", "e"]) == "a\nb\nc\nand 2 more"

@@ -15,7 +15,7 @@ from faena.engines.direct import DirectEngine
 from faena.errors import EngineDown, StoreDown
 from faena.job import Job, Status
 from faena.ports.engine import Capabilities, Delivery, Hands, ServeOptions
-from faena.ports.store import Claim, Held, Lease
+from faena.ports.store import Claim, Held, Lease, WorkerInfo
 from faena.stores.memory import MemoryStore
 
 
@@ -337,3 +337,17 @@ async def test_a_worker_whose_intake_breaks_says_so() -> None:
         with pytest.raises(RuntimeError, match="nobody stopped it"):
             await at_work.running
         at_work.running = asyncio.create_task(asyncio.sleep(0))
+
+
+async def test_a_worker_says_loudly_that_another_one_runs_another_engine(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    await store.open()
+    other = WorkerInfo(
+        id="w1", host="h", pid=1, engine="huey", queues=("default",), slots=1, version="0", started_at=0.0
+    )
+    await store.beat(other, ttl=60)
+    async with crew(store=store) as at_work:
+        await at_work.run("add", a=1)
+    assert "worker w1 runs huey, and here jobs are left in the store for direct workers" in caplog.text

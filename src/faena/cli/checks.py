@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from faena.errors import FaenaError
+from faena.insights import other_engines
 from faena.job import WAITING, Record
 
 if TYPE_CHECKING:
@@ -131,8 +132,21 @@ def check_engine(engine: Engine) -> Finding:
     return Finding(check="engine", level=OK, told=f"{engine.name} answers")
 
 
+def check_order(engine: Engine, queues: Sequence[str]) -> Iterator[Finding]:
+    """Say where the engine can't keep the order of the queues, or of priorities."""
+    able = engine.capabilities
+    if not able.queue_order and len(queues) > 1:
+        told = f"{engine.name} takes turns among {', '.join(queues)}: it keeps no strict order of queues"
+        advice = f"give the first its own worker (faena worker --queues {queues[0]}), or use direct, which keeps it"
+        yield Finding(check="engine: order", level=WARNING, told=told, advice=advice)
+    if not able.priority:
+        told = f"{engine.name} does not look at priorities within a queue: jobs go in the order they came"
+        advice = "use queues for precedence, or direct, which knows both"
+        yield Finding(check="engine: priority", level=WARNING, told=told, advice=advice)
+
+
 def check_workers(
-    workers: Sequence[WorkerInfo], counts: Iterable[Count], queues: Iterable[str], engine: str
+    workers: Sequence[WorkerInfo], counts: Iterable[Count], queues: Iterable[str], engine: Engine
 ) -> Iterator[Finding]:
     """Look for queues that nobody serves, and workers that listen to another engine."""
     waiting: dict[str, int] = {}
@@ -150,11 +164,8 @@ def check_workers(
         return
     for queue in sorted({*queues, *waiting} - served):
         yield _unserved(queue, waiting.get(queue, 0))
-    for worker in workers:
-        if worker.engine != engine:
-            told = f"{worker.id} listens to {worker.engine}, and jobs are delivered to {engine}"
-            advice = "start both with the same FAENA_ENGINE"
-            yield Finding(check="workers", level=FAULT, told=told, advice=advice)
+    for told in other_engines(workers, engine):
+        yield Finding(check="workers", level=FAULT, told=told)
 
 
 def _unserved(queue: str, waiting: int) -> Finding:

@@ -14,6 +14,7 @@ from faena.cli.checks import (
     check_directory,
     check_engine,
     check_extras,
+    check_order,
     check_store,
     check_workers,
 )
@@ -88,13 +89,17 @@ def _directories(cli: Command) -> Iterator[Finding]:
 
 
 async def _running(cli: Command) -> AsyncIterator[Finding]:
+    from faena.wiring import worker_queues
+
     async with opened(cli) as desk:
         for finding in await check_store(desk.store):
             yield finding
         yield check_engine(desk.engine)
+        for finding in check_order(desk.engine, worker_queues(cli.settings, cli.app)):
+            yield finding
         workers, counts = await desk.store.workers(), await desk.store.counts()
     queues = {task.options.queue for task in cli.app.tasks.values()}
-    for finding in check_workers(workers, counts, queues, cli.selection.engine):
+    for finding in check_workers(workers, counts, queues, desk.engine):
         yield finding
 
 

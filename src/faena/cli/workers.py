@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import typer
 
 from faena.cli.command import Command, command
 from faena.cli.desk import opened
+
+SHOWN_JOBS: Final = 3
 
 
 def register(root: typer.Typer) -> None:
@@ -33,18 +38,26 @@ async def _workers(cli: Command) -> None:
 
     from faena.cli.look import age, size
 
-    names = ("WORKER", "HOST", "PID", "ENGINE", "QUEUES", "BUSY", "MEMORY", "UP", "HEARD")
+    names = ("WORKER", "HOST", "PID", "VERSION", "ENGINE", "QUEUES", "BUSY", "JOBS", "MEMORY", "UP", "HEARD")
     table = Table(*names, box=None, pad_edge=False, header_style="bold")
     for worker in found:
         table.add_row(
             worker.id,
             worker.host,
             str(worker.pid),
+            worker.version,
             worker.engine,
             ", ".join(worker.queues),
             f"{len(worker.running)}/{worker.slots}",
+            running_jobs(worker.running),
             size(worker.memory),
             age(worker.started_at),
             f"{age(worker.beat_at)} ago",
         )
     cli.console.print(table)
+
+
+def running_jobs(ids: Sequence[str]) -> str:
+    """Name the first few jobs."""
+    more = len(ids) - SHOWN_JOBS
+    return "\n".join([*ids[:SHOWN_JOBS], *([f"and {more:,} more"] if more > 0 else [])])

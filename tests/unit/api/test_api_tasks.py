@@ -132,6 +132,14 @@ async def test_health_is_good_when_somebody_takes_jobs(kit: Kit, api: httpx.Asyn
     assert "no worker takes the queue 'media'" in body["warnings"]
 
 
+async def test_health_warns_of_workers_on_another_engine(kit: Kit, api: httpx.AsyncClient) -> None:
+    await kit.beat("default", engine="huey")
+    warnings = (await api.get("/health")).json()["warnings"]
+    assert any(
+        told.startswith("worker w runs huey, and here jobs are left in the store") for told in warnings
+    )
+
+
 async def test_health_is_503_when_nobody_takes_jobs(api: httpx.AsyncClient) -> None:
     response = await api.get("/health")
     assert response.status_code == 503

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from faena.api.deps import Services, ServicesDep
 from faena.errors import Unavailable
+from faena.insights import other_engines
 from faena.ports.store import WorkerInfo
 
 router = APIRouter(tags=["health"])
@@ -62,6 +63,7 @@ async def health(services: ServicesDep, response: Response) -> Any:
             *services.selection.warnings,
             *store.details.get("warnings", ()),
             *_unserved(services, consuming),
+            *other_engines(workers, services.client.engine),
         ],
         selection=msgspec.to_builtins(services.selection),
         queue_enabled=services.settings.queue_enabled,
