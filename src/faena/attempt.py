@@ -132,18 +132,7 @@ class Attempt:
     def context(self, reports: Reports, settings: Settings | None) -> Context:
         """Return what the function sees of its job."""
         self.reports = reports
-        job = self.job
-        return Context(
-            self,
-            job_id=job.id,
-            task=job.task,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            user=job.user,
-            topic=job.topic,
-            settings=settings,
-            checkpoint=job.checkpoint,
-        )
+        return Context.of(self.job, self, settings)
 
     def tell(self, item: Item) -> None:
         """Pass it on to the reports."""

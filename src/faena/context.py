@@ -7,13 +7,13 @@ function on the loop, a plain one in a thread and one in a child process: what d
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import msgspec
 
 from faena.errors import Cancelled, Rejected, SoftTimeout, Stale
 from faena.events import EventType, NewEvent
-from faena.job import Record
+from faena.job import Job, Record
 from faena.text import storable
 
 if TYPE_CHECKING:
@@ -115,6 +115,21 @@ class Context:
         self.user = user
         self.topic = topic
         self.settings = settings
+
+    @classmethod
+    def of(cls, job: Job, line: Line, settings: Settings | None) -> Self:
+        """Return the context of a claimed job."""
+        return cls(
+            line,
+            job_id=job.id,
+            task=job.task,
+            attempt=job.attempt,
+            max_attempts=job.max_attempts,
+            user=job.user,
+            topic=job.topic,
+            settings=settings,
+            checkpoint=job.checkpoint,
+        )
 
     def __repr__(self) -> str:
         return f"<Context of job {self.job_id} ({self.task}), attempt {self.attempt} of {self.max_attempts}>"

@@ -193,26 +193,12 @@ class Child:
     def _call(self, running: Running, task: Task[Any, Any]) -> bytes:
         arguments = outcomes.load(task, running.job)
         if task.context_parameter is not None:
-            arguments[task.context_parameter] = self._context(running)
+            arguments[task.context_parameter] = Context.of(running.job, running, self._app.settings)
         if task.is_async:
             return outcomes.dump(task, running.await_in(self._runner, task.function, arguments))
         with running.interruptible():
             value = task.function(**arguments)
         return outcomes.dump(task, value)
-
-    def _context(self, running: Running) -> Context:
-        job = running.job
-        return Context(
-            running,
-            job_id=job.id,
-            task=job.task,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            user=job.user,
-            topic=job.topic,
-            settings=self._app.settings,
-            checkpoint=job.checkpoint,
-        )
 
     def _read(self) -> None:
         """Take in frames; without a worker there is no reason to live."""
