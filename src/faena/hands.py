@@ -19,6 +19,8 @@ logger = logging.getLogger("faena.worker")
 
 LOOP_LATE: Final = 5.0
 """Seconds that an engine's thread waits longer than it wanted to, for a loop that is held up."""
+LOOK_FOR_THE_LOOP: Final = 1.0
+"""Seconds after which an engine's thread that waits for an attempt looks whether there is still a loop to end it."""
 
 
 class LoopHands:
@@ -64,7 +66,8 @@ class LoopHands:
             return
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._begin, partial(self._run, job_id, ended.set))
-            ended.wait()
+            while not ended.wait(LOOK_FOR_THE_LOOP) and not self._loop.is_closed():
+                pass
 
     def _room(self) -> int:
         """How many jobs could begin, besides those that are on their way from the engine to the crew."""
