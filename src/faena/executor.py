@@ -215,9 +215,11 @@ class Executor:
                     logger.warning("an outcome can't be stored yet: %s", error, extra=attempt.about)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
-            except Exception:
+            except Exception as error:
                 logger.exception("an outcome was refused by the store", extra=attempt.about)
-                return
+                if outcome.step is Step.FAIL:
+                    return  # its lease expires, and the job is rescued
+                outcome = outcomes.refused(attempt.job, error)
             else:
                 break
         if accepted and outcome.step is Step.RELEASE:

@@ -87,6 +87,12 @@ def released(job: Job) -> Outcome:
     return Outcome(job_id=job.id, token=job.token, step=Step.RELEASE)
 
 
+def refused(job: Job, error: Exception) -> Outcome:
+    """Return the outcome of an attempt whose own outcome the store does not take, and never will."""
+    told = storable(f"the store refused how the attempt ended: {type(error).__name__}: {error}", MAX_MESSAGE)
+    return _failed(job, None, Failure(type="OutcomeRefused", message=told))
+
+
 def from_error(
     job: Job, options: TaskOptions | None, error: BaseException, *, why: Why | None = None
 ) -> Outcome | None:

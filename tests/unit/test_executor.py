@@ -259,6 +259,22 @@ async def test_a_function_may_call_its_job_off_itself() -> None:
     assert (job.status, job.message) == (Status.CANCELLED, "of my own accord")
 
 
+class Picky(MemoryStore):
+    """Takes no result."""
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        if any(outcome.result is not None for outcome in outcomes):
+            raise ValueError("not to my taste")
+        return await super().finish(outcomes)
+
+
+async def test_a_job_whose_outcome_the_store_refuses_fails_and_says_so() -> None:
+    async with crew(store=Picky()) as at_work:
+        job = await at_work.run("add", a=1)
+    assert (job.status, failure(job.error).type) == (Status.FAILED, "OutcomeRefused")
+    assert "not to my taste" in failure(job.error).message
+
+
 class Away(MemoryStore):
     """Refuses the next calls that write of a running job."""
 
