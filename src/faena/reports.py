@@ -24,35 +24,34 @@ PROGRESS_EVERY: Final = 0.1
 """Seconds between two reports that tell progress only."""
 ROOM: Final = 4 * 1024 * 1024
 """Bytes of events and log lines that may wait to be sent."""
+STEPS: Final = 16
+"""Reports that may wait; with more, progress does overtake events."""
 LOOK_AGAIN: Final = 0.25
 """Seconds after which a waiting thread looks whether its attempt still counts."""
 
 
 class Told:
-    """What was told and waits to be sent, with room for `ROOM` bytes. Thread-safe."""
+    """What was told and waits to be sent, in order, with room for `ROOM` bytes. Thread-safe.
 
-    __slots__ = ("_changed", "_checkpoint", "_events", "_message", "_progress", "_size")
+    Progress replaces progress that waits, but never overtakes an event: what comes after one is a step of its own.
+    """
+
+    __slots__ = ("_changed", "_size", "_steps")
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._clear()
-
-    def _clear(self) -> None:
-        self._progress: float | None = None
-        self._message: str | None = None
-        self._events: list[NewEvent] = []
-        self._checkpoint: bytes | None = None
+        self._steps: list[_Step] = []
         self._size = 0
 
     @property
     def only_progress(self) -> bool:
         """Nothing waits that may not wait a little longer."""
-        return not self._events and self._checkpoint is None
+        return not any(step.events or step.checkpoint is not None for step in self._steps.copy())
 
     @property
     def empty(self) -> bool:
         """Nothing waits."""
-        return self._progress is None and self.only_progress
+        return not self._steps
 
     def full(self, size: int) -> bool:
         """There is no room for ``size`` bytes more (one item is taken up whatever its size)."""
@@ -71,28 +70,51 @@ class Told:
                 if not wait():
                     return
                 self._changed.wait(LOOK_AGAIN)
-            if item.progress is not None:
-                self._progress = max(item.progress, self._progress or 0.0)
-                self._message = item.message if item.message is not None else self._message
-            self._checkpoint = item.checkpoint if item.checkpoint is not None else self._checkpoint
-            self._events += item.events
+            after_event = item.progress is not None and self._steps and self._steps[-1].events
+            if not self._steps or (after_event and len(self._steps) < STEPS):
+                self._steps.append(_Step())
+            self._steps[-1].add(item)
             self._size += item.size
 
     def take(self) -> Item | None:
-        """Return all that waits, as one item, and make room; None if nothing does."""
+        """Return the first step that waits and make room, None if nothing does: call it again until then."""
         with self._changed:
-            if self.empty:
+            if not self._steps:
                 return None
-            item = Item(
-                progress=self._progress,
-                message=self._message,
-                events=tuple(self._events),
-                checkpoint=self._checkpoint,
-                size=self._size,
-            )
-            self._clear()
+            item = self._steps.pop(0).item()
+            self._size -= item.size
             self._changed.notify_all()
             return item
+
+
+class _Step:
+    """What is told in one report: progress and then events."""
+
+    __slots__ = ("checkpoint", "events", "message", "progress", "size")
+
+    def __init__(self) -> None:
+        self.progress: float | None = None
+        self.message: str | None = None
+        self.events: list[NewEvent] = []
+        self.checkpoint: bytes | None = None
+        self.size = 0
+
+    def add(self, item: Item) -> None:
+        if item.progress is not None:
+            self.progress = max(item.progress, self.progress or 0.0)
+            self.message = item.message if item.message is not None else self.message
+        self.checkpoint = item.checkpoint if item.checkpoint is not None else self.checkpoint
+        self.events += item.events
+        self.size += item.size
+
+    def item(self) -> Item:
+        return Item(
+            progress=self.progress,
+            message=self.message,
+            events=tuple(self.events),
+            checkpoint=self.checkpoint,
+            size=self.size,
+        )
 
 
 class Reports:
@@ -168,7 +190,8 @@ class Reports:
         """Forget what waits: the attempt does not count any more."""
         self._closed = True
         self._drop_timer()
-        self._told.take()
+        while self._told.take() is not None:
+            pass
         self._room.set()
 
     def _counts(self) -> bool:

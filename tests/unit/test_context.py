@@ -14,7 +14,7 @@ from faena.context import MAX_DATA, MAX_MESSAGE, Rehearsal
 from faena.errors import Cancelled, Rejected, SoftTimeout, Stale, Unavailable
 from faena.job import Job, Status
 from faena.ports.store import Held, Report
-from faena.reports import ROOM, Reports
+from faena.reports import ROOM, STEPS, Reports
 
 
 def a_context(**flags: bool) -> tuple[Context, Rehearsal]:
@@ -143,6 +143,34 @@ async def test_progress_that_comes_fast_is_told_once_and_the_last_of_it_always()
     assert len(wire.reports) == 2  # the first at once, the latest of the rest at the end
     assert (wire.reports[-1].progress, wire.reports[-1].message) == (49.0, "step 49")
     assert [report.number for report in wire.reports] == [1, 2]
+
+
+async def test_progress_does_not_overtake_events_nor_swallow_what_was_told_between_them() -> None:
+    wire = Wire()
+    context, reports = wire.context()
+    context.progress(10)
+    await asyncio.sleep(0)
+    for percent in (30, 60, 100):
+        context.progress(percent - 1)
+        context.progress(percent)
+        context.emit(f"at {percent}")
+    wire.through.set()
+    await reports.flush()
+    told = [(report.progress, [event.event for event in report.events]) for report in wire.reports]
+    assert told == [(10.0, []), (30.0, ["at 30"]), (60.0, ["at 60"]), (100.0, ["at 100"])]
+
+
+async def test_a_function_that_tells_events_and_progress_in_turns_fills_few_reports() -> None:
+    wire = Wire()
+    context, reports = wire.context()
+    for number in range(1000):
+        context.progress(number / 10)
+        context.emit("event", number)
+    wire.through.set()
+    await reports.flush()
+    assert len(wire.reports) <= STEPS + 1
+    assert [event.data for report in wire.reports for event in report.events] == list(range(1000))
+    assert wire.reports[-1].progress == 99.9
 
 
 async def test_events_that_come_while_a_report_is_under_way_travel_together() -> None:

@@ -99,12 +99,12 @@ class Running:
         self._something.set()
 
     def flush(self) -> None:
-        """Send what was told."""
+        """Send all that was told."""
         with self._sending:
             self._unsent = self._unsent or self._told.take()
-            if self._unsent is not None:
+            while self._unsent is not None:
                 self._channel.send(frames.tell(self._unsent))
-                self._unsent = None
+                self._unsent = self._told.take()
 
     def take_notice(self, stop: frames.Stop) -> None:
         """Take up what the worker says of this job (from the reading thread)."""
