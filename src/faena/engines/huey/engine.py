@@ -14,7 +14,7 @@ from huey.api import Huey, Task
 from faena.engines.huey.bell import Bell, ring_all
 from faena.engines.huey.file import QueueFile, Row
 from faena.engines.huey.intake import Intake
-from faena.errors import Rejected
+from faena.engines.onredis import RejectedMessage
 from faena.job import Record
 from faena.ports.engine import Capabilities, Delivery, Hands, ServeOptions
 
@@ -48,8 +48,24 @@ class Message(Record, frozen=True):
     fn: Literal["faena.run"] = "faena.run"
 
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode
+
+
+class Storage(Protocol):
+    """Where a `Huey` of Faena's takes messages from."""
+
+    def dequeue(self) -> bytes | None:
+        """Return the next message, as soon as there is one; None once halted."""
+        ...
+
+    def halt(self) -> None:
+        """Let go of the threads that wait for a message. Any thread, returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Halt, and let go of the transport."""
+        ...
 
 
 class Runs(Protocol):
@@ -58,10 +74,6 @@ class Runs(Protocol):
     def run(self, job_id: str) -> None:
         """Run a job to the end of one attempt; blocks until then."""
         ...
-
-
-class RejectedMessage(Rejected):
-    """The message is none of Faena's."""
 
 
 class HueyEngine:
@@ -116,7 +128,7 @@ class HueyEngine:
 
 def _row(delivery: Delivery) -> Row:
     message = Message(job=delivery.job_id, task=delivery.task)
-    return Row(delivery.queue, _encode(message), delivery.priority)
+    return Row(delivery.queue, encode(message), delivery.priority)
 
 
 class FaenaHuey(Huey):  # type: ignore[misc]
@@ -125,13 +137,13 @@ class FaenaHuey(Huey):  # type: ignore[misc]
     In huey's logs and signals a job appears by its task's name and its own id.
     """
 
-    def __init__(self, intake: Intake, hands: Runs) -> None:
+    def __init__(self, intake: Storage, hands: Runs) -> None:
         self._intake = intake
         super().__init__("faena", results=False)
         self._run_class: Any = type("run", (Task,), {"__module__": "faena", "execute": _executes(hands)})
         self._registry.register(self._run_class)
 
-    def create_storage(self) -> Intake:
+    def create_storage(self) -> Storage:
         """Use the intake."""
         return self._intake
 
@@ -139,11 +151,11 @@ class FaenaHuey(Huey):  # type: ignore[misc]
         """Make the JSON of a message, for huey's own ways of sending."""
         if type(task) is not self._run_class:
             raise RejectedMessage(f"only Faena's jobs go through this huey, not {task!r}")
-        return _encode(Message(job=task.id, task=task.name))
+        return encode(Message(job=task.id, task=task.name))
 
     def deserialize_task(self, data: object) -> Any:
         """Make the one kind of task there is; raises `RejectedMessage`."""
-        message = _read(data)
+        message = read(data)
         task = self._run_class(id=message.job)
         task.name = message.task
         return task
@@ -198,13 +210,14 @@ def _jobs_in(messages: Sequence[object]) -> list[str]:
     ids = []
     for data in messages:
         try:
-            ids.append(_read(data).job)
+            ids.append(read(data).job)
         except RejectedMessage as error:
             _tell_rejected(data, error)
     return ids
 
 
-def _read(data: object) -> Message:
+def read(data: object) -> Message:
+    """Return a message of Faena's; raises `RejectedMessage` for any other."""
     if not isinstance(data, bytes) or len(data) > LONGEST_MESSAGE:
         raise RejectedMessage("it is not bytes, or too long")
     try:

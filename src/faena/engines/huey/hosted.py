@@ -10,8 +10,7 @@ from typing import Any, Protocol
 from huey.consumer import Consumer
 from huey.exceptions import ConfigurationError
 
-from faena.engines.huey.engine import FaenaHuey
-from faena.engines.huey.intake import Intake
+from faena.engines.huey.engine import FaenaHuey, Storage
 
 
 class HostedWorker(Protocol):
@@ -37,7 +36,7 @@ class HostedWorker(Protocol):
 class HostedHuey(FaenaHuey):
     """The `Huey` object that ``huey_consumer`` imports."""
 
-    def __init__(self, intake: Intake, worker: HostedWorker) -> None:
+    def __init__(self, intake: Storage, worker: HostedWorker) -> None:
         super().__init__(intake, worker)
         self._worker = worker
 

@@ -149,7 +149,7 @@ class ProcessConformance(WorkerSuite):
         self, bench: Bench, crew: Crew, command: str
     ) -> None:
         worker, job = await _in_mid_job(bench, crew, command, seconds=1.0)
-        worker.kill()
+        _send_all(worker, signal.SIGKILL)
         await crew.end(worker)
         crew.start(command)
         ended = await bench.completed(job)
@@ -192,10 +192,10 @@ class ProcessConformance(WorkerSuite):
         self, bench: Bench, crew: Crew, command: str
     ) -> None:
         frozen, job = await _in_mid_job(bench, crew, command, task="plain", seconds=0.6)
-        frozen.send_signal(signal.SIGSTOP)
+        _send_all(frozen, signal.SIGSTOP)
         crew.start(command)
         ended = await bench.completed(job)
-        frozen.send_signal(signal.SIGCONT)
+        _send_all(frozen, signal.SIGCONT)
         await bench.completed(await bench.enqueue(name="next"))
         frozen.send_signal(signal.SIGTERM)
         await crew.end(frozen)
@@ -236,6 +236,11 @@ async def _in_mid_job(
     except AssertionError as error:
         raise AssertionError(f"{error}\n{crew.logs()}") from None
     return worker, job
+
+
+def _send_all(worker: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to a worker with all of its processes: some command lines have several."""
+    os.killpg(worker.pid, number)
 
 
 def _lives(process: psutil.Process) -> bool:

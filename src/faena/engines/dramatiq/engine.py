@@ -1,0 +1,154 @@
+"""The Engine port on dramatiq: ordinary messages of its own in its own Redis layout, read in batches.
+
+In dramatiq's logs and monitors a message appears as a call of the task by its real name, with the job's id:
+``thumbnail('0190…')``. It is taken off for good when it is read, since the store is the truth: of dramatiq's
+acknowledgements, heartbeats and maintenance nothing is needed.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import dramatiq as vendor
+import msgspec
+
+from faena.engines import onredis
+from faena.engines.onredis import OnRedis, RejectedMessage, check_redis
+from faena.job import Record
+from faena.ports.engine import Capabilities, Delivery
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import Pipeline
+
+LONGEST_MESSAGE: Final = 4096
+
+
+def check_version(version: str) -> None:
+    """Raise ImportError unless ``version`` is a dramatiq that this module was built for."""
+    onredis.check_version("dramatiq", version, least=(2, 0), below=(3, 0), extra="dramatiq")
+
+
+check_version(vendor.__version__)
+check_redis("dramatiq")
+
+
+class Options(Record, frozen=True):
+    """A message's options: its id in Redis, and the one function that may be asked for."""
+
+    redis_message_id: str
+    fn: Literal["faena.run"]
+
+
+class Message(Record, frozen=True):
+    """A dramatiq message that Faena sent, as JSON."""
+
+    queue_name: str
+    actor_name: str
+    """The task."""
+    args: tuple[str]
+    """The job's id."""
+    kwargs: Annotated[dict[str, str], msgspec.Meta(max_length=0)]
+    options: Options
+    message_id: str
+    message_timestamp: int
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Message).decode
+
+
+class DramatiqLayout:
+    """The keys of dramatiq's broker: a list of ids for each queue, and a hash with the messages beside it."""
+
+    take = """
+        local taken, limit = {}, tonumber(ARGV[1])
+        for i = 2, #ARGV do
+            local message = false
+            for _, key in ipairs(KEYS) do
+                message = redis.call('hget', key .. '.msgs', ARGV[i])
+                if message then
+                    redis.call('hdel', key .. '.msgs', ARGV[i])
+                    break
+                end
+            end
+            taken[#taken + 1] = message
+        end
+        for _, key in ipairs(KEYS) do
+            while #taken < limit do
+                local id = redis.call('lpop', key)
+                if not id then break end
+                taken[#taken + 1] = redis.call('hget', key .. '.msgs', id)
+                redis.call('hdel', key .. '.msgs', id)
+            end
+        end
+        return taken
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+
+    def key(self, queue: str) -> str:
+        """Return the key of a queue's list."""
+        return f"{self._namespace}:{queue}"
+
+    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> bytes | None:
+        """Take the id that comes first off the lists."""
+        found: Any = redis.blpop(list(keys), timeout=seconds)
+        return None if not found else bytes(found[1])
+
+    def count(self, redis: Redis, key: str) -> int:
+        """Count the ids in a list."""
+        waiting: Any = redis.llen(key)
+        return int(waiting)
+
+    def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
+        """Append messages; those for a queue together."""
+        now = int(time.time() * 1000)
+        messages: dict[str, dict[Any, Any]] = {}
+        for delivery in deliveries:
+            token = str(uuid.uuid4())
+            messages.setdefault(self.key(delivery.queue), {})[token] = _encode(_message(delivery, token, now))
+        for key, by_id in messages.items():
+            pipeline.hset(f"{key}.msgs", mapping=by_id)
+            pipeline.rpush(key, *by_id)
+
+    def job(self, message: bytes) -> str:
+        """Return the job's id."""
+        return read(message).args[0]
+
+
+class DramatiqEngine(OnRedis):
+    """Delivers through Redis at ``url``, under the keys of a dramatiq broker with that namespace. Thread-safe."""
+
+    name = "dramatiq"
+    capabilities = Capabilities(delivers=True, queue_order=True, priority=False, separate_processes=True)
+
+    def __init__(self, url: str, *, namespace: str = "faena-dramatiq") -> None:
+        super().__init__(url, DramatiqLayout(namespace))
+        self.namespace = namespace
+
+
+def read(data: bytes) -> Message:
+    """Return a message of Faena's; raises `RejectedMessage` for any other."""
+    if len(data) > LONGEST_MESSAGE:
+        raise RejectedMessage("it is too long")
+    try:
+        return _decode(data)
+    except msgspec.MsgspecError as error:
+        raise RejectedMessage(str(error)) from error
+
+
+def _message(delivery: Delivery, token: str, now: int) -> Message:
+    return Message(
+        queue_name=delivery.queue,
+        actor_name=delivery.task,
+        args=(delivery.job_id,),
+        kwargs={},
+        options=Options(redis_message_id=token, fn="faena.run"),
+        message_id=token,
+        message_timestamp=now,
+    )
