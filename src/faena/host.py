@@ -120,11 +120,6 @@ class Host:
 
         return make_engine(self.settings, self._selection)
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The names of the app's tasks."""
-        return tuple(self._app.tasks)
-
     def run(self, job_id: str) -> None:
         """Run a job to the end of one attempt. Any thread, between `start` and the end; never raises."""
         if self._hands is not None:
