@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -156,6 +156,18 @@ class Faena(Registry):
         if settings != self._settings:
             self.close()
             self._settings, self._wiring = settings, self._own_wiring
+
+    @contextmanager
+    def on(self, wiring: Wiring, settings: Settings) -> Iterator[None]:
+        """Stand on another store and engine for the length of a ``with``; for tests."""
+        before = self._settings, self._own_wiring, self._wiring
+        self.close()
+        self._settings, self._own_wiring, self._wiring = settings, wiring, wiring
+        try:
+            yield
+        finally:
+            self.close()
+            self._settings, self._own_wiring, self._wiring = before
 
     def make_store(self) -> Store:
         """Return a store on this app's jobs, not yet opened: another one at each call, each for one event loop."""

@@ -1,12 +1,19 @@
 """What users import in their tests, and the conformance suites for stores and engines. Needs pytest.
 
+faena.testing.bed       Testbed: an app's jobs in a test, run when the test says so
 faena.testing.clock     FakeClock: time that moves only when a test says so
 faena.testing.stores    StoreConformance: join with one fixture and one class line
+faena.testing.engines   EngineConformance, WorkerConformance, ProcessConformance, in the same way
 faena.testing.machine   drive: any history of calls, compared with the model
 faena.testing.model     the model: the rules in dicts
 faena.testing.broken    stores that break a rule, to show that the suite notices
 """
 
 import pytest
+
+from faena.testing.bed import Testbed
+from faena.testing.clock import FakeClock
+
+__all__ = ["FakeClock", "Testbed"]
 
 pytest.register_assert_rewrite("faena.testing.stores", "faena.testing.machine", "faena.testing.engines")
