@@ -199,3 +199,8 @@ class Outcome(Record, frozen=True):
 OUTCOMES: Final = frozenset({Step.COMPLETE, Step.FAIL, Step.RETRY, Step.SNOOZE, Step.RELEASE, Step.CANCEL})
 GIVES_BACK: Final = frozenset({Step.SNOOZE, Step.RELEASE, Step.RESCUE})
 """Steps that do not spend the attempt."""
+
+
+def same_arguments(one: bytes, other: bytes) -> bool:
+    """Tell whether two JSON objects of arguments are the same, whatever the order of their names."""
+    return one == other or msgspec.json.decode(one) == msgspec.json.decode(other)

@@ -63,7 +63,7 @@ async def enqueue_long_task(order: LongTask, client: ClientDep) -> Any:
     inserted = await client.enqueue(
         JobRequest(
             task=order.task_name,
-            args={"duration": order.duration, "payload": _sorted(order.payload)},
+            args={"duration": order.duration, "payload": order.payload},
             queue=_queue(order.high),
             key=unique_key(order.task_name, order.duration, order.payload),
         )
@@ -108,11 +108,6 @@ async def _enqueue_for_user(task: str, order: UserTask, client: ClientDep) -> En
     args = {"user_id": order.user_id, "duration": order.duration}
     job = (await client.enqueue(JobRequest(task=task, args=args, queue=_queue(order.high)))).job
     return Enqueued(job_id=job.id, task_id=job.id, queue=job.queue)
-
-
-def _sorted(payload: dict[str, Any]) -> Any:
-    """Return the same payload with its fields in order, for a key holds for the same arguments, byte by byte."""
-    return json.loads(json.dumps(payload, sort_keys=True))
 
 
 def _queue(high: bool) -> str:

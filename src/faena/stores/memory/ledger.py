@@ -29,6 +29,7 @@ from faena.job import (
     Status,
     Step,
     advance,
+    same_arguments,
 )
 from faena.ports.engine import Delivery
 from faena.ports.store import (
@@ -83,7 +84,7 @@ class Ledger:
             return Inserted(job=known.job)
         if new.key is not None and (holder := self._keys.get((new.task, new.key))):
             job = self.rows[holder].job
-            same = job.args == new.args
+            same = same_arguments(job.args, new.args)
             return Inserted(job=job, duplicate=same, conflict=not same)
         return Inserted(job=self._create(new))
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-
 from faena.events import Event, EventType
-from faena.job import Failure, Job, NewJob, Status, Step, advance
+from faena.job import Failure, Job, NewJob, Status, Step, advance, same_arguments
 from faena.ports.engine import Delivery
 from faena.ports.store import CancelResult, Inserted, Promoted, StoreOptions
 from faena.stores.sqlite.ledger import Ledger, failure_text
@@ -69,11 +67,6 @@ def _holder(ledger: Ledger, new: NewJob, holders: dict[tuple[str, str], Job]) ->
             return None
         holders[place] = read_job(row)
     return holders[place]
-
-
-def same_arguments(one: bytes, other: bytes) -> bool:
-    """Tell whether two JSON objects of arguments are the same, whatever the order of their names."""
-    return one == other or msgspec.json.decode(one) == msgspec.json.decode(other)
 
 
 def _create(ledger: Ledger, new: NewJob) -> tuple[Job, tuple[Any, ...]]:

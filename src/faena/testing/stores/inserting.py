@@ -129,6 +129,11 @@ class Inserting(StoreSuite):
         assert (second.duplicate, second.conflict, second.job) == (False, True, job)
         assert len(await desk.everything()) == 1
 
+    async def test_the_same_arguments_in_another_order_are_a_duplicate(self, desk: Desk) -> None:
+        await desk.enqueue(key="k", args=b'{"a":1,"b":2}')
+        (second,) = await desk.store.insert([desk.jobs.new(key="k", args=b'{"b":2,"a":1}')])
+        assert (second.duplicate, second.conflict) == (True, False)
+
     async def test_a_job_that_was_not_stored_leaves_no_trace(self, desk: Desk) -> None:
         await desk.enqueue(key="k")
         position = await desk.position()
