@@ -8,10 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from tests.redis_kit import empty_redis, redis_server
+
 from faena.ports.store import Store, StoreOptions
 from faena.stores.memory import MemoryStore
+from faena.stores.redis.store import RedisStore
 from faena.stores.sqlite.store import SQLiteStore
 from faena.testing.machine import drive
+from faena.testing.servers import RedisServer
+
+__all__ = ["empty_redis", "redis_server"]
 
 
 class TakingTurns:
@@ -51,6 +57,23 @@ def test_three_instances_on_one_file_agree_with_the_model_together(tmp_path: Pat
     def make(*, options: StoreOptions, clock: Callable[[], float]) -> Store:
         path = tmp_path / str(next(numbers)) / "faena.db"
         stores = [SQLiteStore(path, options=options, clock=clock) for _ in range(3)]
+        return cast(Store, TakingTurns(*stores))
+
+    drive(make, histories=50)
+
+
+def test_the_redis_store_agrees_with_the_model(empty_redis: RedisServer) -> None:
+    def make(*, options: StoreOptions, clock: Callable[[], float]) -> Store:
+        empty_redis.flush()
+        return RedisStore(empty_redis.socket_url, options=options, clock=clock)
+
+    drive(make)
+
+
+def test_three_instances_on_one_redis_agree_with_the_model_together(empty_redis: RedisServer) -> None:
+    def make(*, options: StoreOptions, clock: Callable[[], float]) -> Store:
+        empty_redis.flush()
+        stores = [RedisStore(empty_redis.socket_url, options=options, clock=clock) for _ in range(3)]
         return cast(Store, TakingTurns(*stores))
 
     drive(make, histories=50)

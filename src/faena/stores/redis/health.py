@@ -1,0 +1,71 @@
+"""What a Redis says of itself, and what of it will hurt."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from faena.errors import StoreDown
+from faena.job import Record
+
+OLDEST: Final = (6, 2)
+
+
+class Info(Record, frozen=True):
+    """The answers to INFO, and to CONFIG GET save where that is allowed."""
+
+    fields: dict[str, str]
+    snapshots: str | None
+
+    @property
+    def version(self) -> str:
+        """The version that the server claims to be compatible with."""
+        return self.fields.get("redis_version", "unknown")
+
+    @property
+    def persistence(self) -> str:
+        """How it keeps what it holds: ``aof``, ``snapshots`` or ``none``; ``unknown`` if it does not tell."""
+        if self.fields.get("aof_enabled") == "1":
+            return "aof"
+        if self.snapshots is None:
+            return "unknown"
+        return "snapshots" if self.snapshots.strip() else "none"
+
+
+def parse(info: bytes, save: object) -> Info:
+    """Read the text of INFO; ``save`` is the answer to CONFIG GET save, or the error in its place."""
+    lines = info.decode("utf-8", "replace").splitlines()
+    pairs = (line.partition(":") for line in lines if ":" in line and not line.startswith("#"))
+    known = isinstance(save, list) and len(save) == 2
+    return Info(
+        fields={name: value for name, _, value in pairs},
+        snapshots=bytes(save[1]).decode() if known else None,  # type: ignore[index]
+    )
+
+
+def require_version(info: Info) -> None:
+    """Raise `StoreDown` for a server that is too old."""
+    numbers = tuple(int(part) for part in info.version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST:
+        raise StoreDown(
+            f"this Redis is version {info.version}; Faena needs {'.'.join(map(str, OLDEST))} or later"
+        )
+
+
+def warnings(info: Info) -> tuple[str, ...]:
+    """Say in plain words what will hurt."""
+    told = []
+    policy = info.fields.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        told.append(
+            f"Redis may throw jobs away when its memory is full (maxmemory-policy {policy}): "
+            "set maxmemory-policy noeviction"
+        )
+    if info.persistence == "none":
+        told.append("Redis keeps nothing on disk, so a restart loses every job: set appendonly yes")
+    elif info.persistence == "snapshots":
+        told.append(
+            "Redis only writes snapshots, so a crash loses the jobs since the last one: set appendonly yes"
+        )
+    if info.fields.get("role") == "slave":
+        told.append("this Redis is a replica and takes no writes: name the primary in the URL")
+    return tuple(told)

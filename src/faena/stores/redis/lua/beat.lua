@@ -1,0 +1,4 @@
+-- Remember a worker. ARGV: id, ttl, its description.
+redis.call('HDEL', WORKERS, ARGV[4])  -- first, so that a full Redis still knows its workers
+redis.call('HSET', WORKERS, ARGV[4], cmsgpack.pack(now + tonumber(ARGV[5]), now, ARGV[6]))
+return 1

@@ -1,0 +1,2 @@
+-- Read jobs. ARGV: ids.
+return answer(find_ids(cmsgpack.unpack(ARGV[4])))

@@ -1,0 +1,2 @@
+-- Forget a worker. ARGV: id.
+return redis.call('HDEL', WORKERS, ARGV[4])

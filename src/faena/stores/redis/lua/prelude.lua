@@ -1,0 +1,392 @@
+-- What every script begins with. A script reads and decides first, gathers what changes, and writes it last, in
+-- `flush`: what it refuses or stumbles over has changed nothing. The fixed keys are declared in KEYS; those of one
+-- queue, place, user or request are derived from ROOT, under the same hash tag.
+
+local META, IDS, HEADS, BODIES, EVENTS, RESULTS, CHECKPOINTS, SCHEDULED, LEASES, EXPIRING, PLACES, PLACE_OF,
+    HOLDERS, QUEUES, WORKERS, FEED = unpack(KEYS)
+local ROOT = ARGV[1]
+local MAX_EVENTS = tonumber(ARGV[3])
+local now = tonumber(ARGV[2])
+if not now then
+    local time = redis.call('TIME')
+    now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+-- Where a job's head keeps what; `Head` in rows.py names the same.
+local ID, STATUS, ATTEMPT, MAX_ATTEMPTS, CRASHES, TOKEN, SEQ, PROGRESS, CANCEL_REQUESTED, REPORTED, LAST_STEP,
+    KEPT_FROM, PRIORITY, CREATED_AT, DUE_AT, LEASE_UNTIL, STARTED_AT, FINISHED_AT, EXPIRES_AT, DELIVERED_AT, WORKER,
+    MESSAGE, ERROR, PLACE, KEY, USER, TOPIC, ORIGIN, HAS_RESULT, HAS_CHECKPOINT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+
+local EVENT_STATUS, EVENT_PROGRESS = 0, 1
+local RUN = 64                     -- events that are kept with the job; when there are more they move to a list
+local CHUNK = 2000                 -- arguments of one command
+local FEED_KEPT = 120              -- seconds that the event log goes back,
+local FEED_BYTES = 64 * 1048576    -- unless it grows beyond this
+local REQUEST_KEPT = 60            -- seconds within which a repeated claim is recognised
+local TURNS_KEPT = 600             -- seconds that overtaking is looked back on
+
+local heads, raw, dirty, dirty_seen, fresh = {}, {}, {}, {}, {}
+local places, adds, removals, sets, deletions = {}, {}, {}, {}, {}
+local left, rung, rings = {}, {}, {}
+local refused, feed_wanted = 0, false
+local told_count, told = 0, {}
+
+-- Sending long lists in pieces
+
+local function send(command, key, list)
+    for first = 1, #list, CHUNK do
+        redis.call(command, key, unpack(list, first, math.min(first + CHUNK - 1, #list)))
+    end
+end
+
+local function ask(key, fields)
+    if #fields <= CHUNK then
+        return #fields > 0 and redis.call('HMGET', key, unpack(fields)) or {}
+    end
+    local answers = {}
+    for first = 1, #fields, CHUNK do
+        local part = redis.call('HMGET', key, unpack(fields, first, math.min(first + CHUNK - 1, #fields)))
+        for _, one in ipairs(part) do
+            answers[#answers + 1] = one
+        end
+    end
+    return answers
+end
+
+local function gather(into, key, one, two)
+    local list = into[key]
+    if not list then
+        list = {}
+        into[key] = list
+    end
+    list[#list + 1] = one
+    if two ~= nil then
+        list[#list + 1] = two
+    end
+end
+
+-- MessagePack by hand: what cmsgpack can't make
+
+local function array(size)
+    if size < 16 then
+        return string.char(144 + size)
+    end
+    return '\221' .. struct.pack('>I4', size)
+end
+
+local function bytes(value)
+    return value and '\198' .. struct.pack('>I4', #value) .. value or '\192'
+end
+
+-- Places: a queue and a task under a number, so that no job repeats their names
+
+local function place(number)
+    local known = places[number]
+    if not known then
+        local packed = redis.call('HGET', PLACES, number)
+        local queue, task = cmsgpack.unpack(packed)
+        known = {queue = queue, task = task, packed = packed}
+        places[number] = known
+    end
+    return known
+end
+
+local function index(number, status)
+    return ROOT .. 'i:' .. number .. ':' .. status
+end
+
+local function pending(queue, priority)
+    return ROOT .. 'p:' .. priority .. ':' .. queue
+end
+
+-- Jobs
+
+local function load(numbers)
+    for position, packed in ipairs(ask(HEADS, numbers)) do
+        local n = numbers[position]
+        if packed and not heads[n] then
+            heads[n] = cmsgpack.unpack(packed)
+            raw[n] = packed
+        end
+    end
+end
+
+-- Return the numbers of jobs by their ids (false: unknown) and load their heads.
+local function find_ids(ids)
+    local numbers, known = ask(IDS, ids), {}
+    for _, n in ipairs(numbers) do
+        if n then
+            known[#known + 1] = n
+        end
+    end
+    load(known)
+    return numbers
+end
+
+local function touch(n)
+    if not dirty_seen[n] then
+        dirty_seen[n] = true
+        dirty[#dirty + 1] = n
+    end
+end
+
+-- Number and tell the next event of a job.
+local function tell(n, kind, name, message, data, attempt)
+    local head = heads[n]
+    head[SEQ] = head[SEQ] + 1
+    local event = cmsgpack.pack({head[SEQ], kind, head[STATUS], now, head[PROGRESS], attempt or head[ATTEMPT],
+        name or false, message or false, data or false})
+    gather(fresh, n, event)
+    touch(n)
+end
+
+local function enter(n, head)
+    local status, at = head[STATUS], place(head[PLACE])
+    gather(adds, index(head[PLACE], status), tonumber(n), n)
+    if status == PENDING then
+        head[DELIVERED_AT] = now
+        gather(adds, pending(at.queue, head[PRIORITY]), head[DUE_AT], n)
+        gather(adds, ROOT .. 'd:' .. at.queue, now, n)
+        local turn = ROOT .. 'q:' .. at.queue
+        if not rung[turn .. ':' .. head[PRIORITY]] then
+            rung[turn .. ':' .. head[PRIORITY]] = true
+            gather(adds, turn, -head[PRIORITY], head[PRIORITY])
+        end
+        rings[at.queue] = true
+    elseif status == PROCESSING then
+        gather(adds, LEASES, head[LEASE_UNTIL], n)
+    elseif status == SCHEDULED_STATUS then
+        gather(adds, SCHEDULED, head[DUE_AT], n)
+    else
+        gather(adds, EXPIRING, head[EXPIRES_AT], n)
+        if head[KEY] then
+            gather(deletions, HOLDERS, cmsgpack.pack(at.task, head[KEY]))
+        end
+    end
+end
+
+local function leave(n, head)
+    local status, at = head[STATUS], place(head[PLACE])
+    gather(removals, index(head[PLACE], status), n)
+    if status == PENDING then
+        local key = pending(at.queue, head[PRIORITY])
+        gather(removals, key, n)
+        gather(removals, ROOT .. 'd:' .. at.queue, n)
+        left[key] = {at.queue, head[PRIORITY]}
+    elseif status == PROCESSING then
+        gather(removals, LEASES, n)
+    elseif status == SCHEDULED_STATUS then
+        gather(removals, SCHEDULED, n)
+    else
+        gather(removals, EXPIRING, n)
+    end
+end
+
+-- Let go of the lease. The token stays: the next claim makes it grow.
+local function free(head)
+    head[LEASE_UNTIL] = false
+    head[WORKER] = false
+end
+
+local function finish_now(head, ttl)
+    head[FINISHED_AT] = now
+    head[EXPIRES_AT] = now + ttl
+    head[CANCEL_REQUESTED] = 0
+    free(head)
+end
+
+-- Take a step, told with `attempt` if that is given back by the step. The fields that it sets are set before.
+local function move(n, step, message, attempt)
+    local head = heads[n]
+    if not SOURCES[step][head[STATUS]] then
+        error('illegal step ' .. step .. ' from status ' .. head[STATUS])
+    end
+    leave(n, head)
+    head[STATUS] = TARGETS[step]
+    enter(n, head)
+    tell(n, EVENT_STATUS, false, message, false, attempt)
+end
+
+-- Writing
+
+-- Move the events kept with a job to its list, and drop what is older than what must be kept.
+local function shelve(n, head, old, count)
+    local last, list = head[SEQ] - count, ROOT .. 'h:' .. n
+    redis.call('RPUSH', list, cmsgpack.pack({last, last - head[KEPT_FROM] + 1, old}))
+    while true do
+        local oldest = redis.call('LINDEX', list, 0)
+        if not oldest or cmsgpack.unpack(oldest)[1] > head[SEQ] - MAX_EVENTS then
+            break
+        end
+        redis.call('LPOP', list)
+    end
+    head[KEPT_FROM] = last + 1
+end
+
+local function feed_trim(position)
+    local oldest = redis.call('XRANGE', FEED, '-', '+', 'COUNT', 1)[1]
+    if not oldest then
+        return
+    end
+    local first, last = tonumber(string.match(oldest[1], '^%d+')), position
+    local total = tonumber(redis.call('HGET', META, 'feed_bytes'))
+    local function old(number)
+        local entry = redis.call('XRANGE', FEED, string.format('%.0f', number), '+', 'COUNT', 1)[1]
+        return entry and (tonumber(entry[2][2]) < now - FEED_KEPT or tonumber(entry[2][4]) < total - FEED_BYTES)
+    end
+    if not old(first) then
+        return
+    end
+    while first < last do  -- `first` is old; find the last one that is
+        local middle = math.ceil((first + last) / 2)
+        if old(middle) then
+            first = middle
+        else
+            last = middle - 1
+        end
+    end
+    redis.call('XTRIM', FEED, 'MINID', string.format('%.0f', first + 1))
+end
+
+-- Positions go on from the time of the first write, so that those of a Redis that was emptied are all new.
+local function begin()
+    if redis.call('HEXISTS', META, 'position') == 0 then
+        local base = string.format('%.0f', math.floor(now * 1000000))
+        redis.call('HSET', META, 'position', base, 'epoch', base, 'schema', 1)
+    end
+end
+
+local function publish()
+    local blob = array(told_count) .. table.concat(told)
+    begin()
+    local position = redis.call('HINCRBY', META, 'position', 1)
+    local total = redis.call('HINCRBY', META, 'feed_bytes', #blob)
+    redis.call('XADD', FEED, string.format('%.0f-0', position), 't', string.format('%.17g', now), 'b', total, 'd', blob)
+    if position % 256 == 0 then
+        feed_trim(position)
+    end
+    redis.call('PUBLISH', ROOT .. 'feed', '')
+end
+
+-- Take queues and priorities off the lists of those with pending jobs, if there are none left.
+local function tidy()
+    for key, of in pairs(left) do
+        if redis.call('EXISTS', key) == 0 then
+            local turn = ROOT .. 'q:' .. of[1]
+            redis.call('ZREM', turn, of[2])
+            if redis.call('EXISTS', turn) == 0 then
+                redis.call('SREM', QUEUES, of[1])
+            end
+        end
+    end
+end
+
+local function told_of(head, events)
+    local at = place(head[PLACE])
+    told_count = told_count + 1
+    told[told_count] = '\150' .. cmsgpack.pack(head[ID], head[TOPIC], head[USER]) .. at.packed .. array(#events)
+        .. table.concat(events)
+end
+
+local function write_heads(created)
+    local values, stories, fields = {}, {}, {}
+    local asked, before = {}, {}
+    for _, n in ipairs(dirty) do
+        if fresh[n] and not (created and created[n]) then
+            asked[#asked + 1] = n
+        end
+    end
+    for position, story in ipairs(ask(EVENTS, asked)) do
+        before[asked[position]] = story
+    end
+    for key, list in pairs(removals) do
+        send('ZREM', key, list)
+    end
+    for _, n in ipairs(dirty) do
+        local head, events = heads[n], fresh[n]
+        if events then
+            local old = before[n] or ''
+            if head[SEQ] - head[KEPT_FROM] >= RUN and old ~= '' then
+                shelve(n, head, old, #events)
+                old = ''
+            end
+            stories[#stories + 1] = n
+            stories[#stories + 1] = old .. table.concat(events)
+            told_of(head, events)
+        end
+        raw[n] = cmsgpack.pack(head)
+        values[#values + 1] = n
+        values[#values + 1] = raw[n]
+    end
+    send('HSET', HEADS, values)
+    send('HSET', EVENTS, stories)
+end
+
+-- Write everything that was gathered. `created` holds the numbers of new jobs.
+local function flush(created)
+    write_heads(created)
+    for key, list in pairs(adds) do
+        send('ZADD', key, list)
+    end
+    for key, list in pairs(sets) do
+        send('HSET', key, list)
+    end
+    for key, list in pairs(deletions) do
+        send('HDEL', key, list)
+    end
+    tidy()
+    for queue in pairs(rings) do
+        redis.call('SADD', QUEUES, queue)
+        redis.call('PUBLISH', ROOT .. 'work', queue)
+    end
+    if told_count > 0 then
+        publish()
+    end
+    if refused > 0 then
+        redis.call('HINCRBY', META, 'refused', refused)
+    end
+end
+
+-- Answering
+
+-- Return whole jobs by their numbers (false: none), as one MessagePack array.
+local function answer(numbers)
+    local there, results, checkpoints = {}, {}, {}
+    for _, n in ipairs(numbers) do
+        if n and heads[n] then
+            there[#there + 1] = n
+        end
+    end
+    local bodies = {}
+    for position, body in ipairs(ask(BODIES, there)) do
+        bodies[there[position]] = body
+        local head = heads[there[position]]
+        if head[HAS_RESULT] then
+            results[there[position]] = redis.call('HGET', RESULTS, there[position])
+        end
+        if head[HAS_CHECKPOINT] then
+            checkpoints[there[position]] = redis.call('HGET', CHECKPOINTS, there[position])
+        end
+    end
+    local parts = {array(#numbers)}
+    for _, n in ipairs(numbers) do
+        if n and heads[n] then
+            parts[#parts + 1] = '\150' .. raw[n] .. place(heads[n][PLACE]).packed .. bodies[n] .. bytes(results[n])
+                .. bytes(checkpoints[n])
+        else
+            parts[#parts + 1] = '\192'
+        end
+    end
+    return table.concat(parts)
+end
+
+-- Return what engines are told of jobs.
+local function deliveries(numbers)
+    local parts = {array(#numbers)}
+    for _, n in ipairs(numbers) do
+        local head = heads[n]
+        parts[#parts + 1] = '\148' .. cmsgpack.pack(head[ID], head[PRIORITY]) .. place(head[PLACE]).packed
+    end
+    return table.concat(parts)
+end

@@ -1,0 +1,96 @@
+"""The verbs as Lua scripts, one file each beside a shared prelude, named by their hash as Redis does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Final
+
+from faena.job import GIVES_BACK, TRANSITIONS, Record, Status
+from faena.stores.redis.rows import CODES
+
+VERBS: Final = (
+    "open",
+    "insert",
+    "claim",
+    "claim_next",
+    "extend",
+    "report",
+    "finish",
+    "promote",
+    "rescue",
+    "undelivered",
+    "prune",
+    "cancel",
+    "purge",
+    "get",
+    "find",
+    "counts",
+    "story",
+    "published",
+    "waiting",
+    "beat",
+    "leave",
+    "workers",
+)
+FIXED: Final = (
+    "meta",
+    "ids",
+    "heads",
+    "bodies",
+    "events",
+    "results",
+    "checkpoints",
+    "scheduled",
+    "leases",
+    "expiring",
+    "places",
+    "place_of",
+    "holders",
+    "queues",
+    "workers",
+    "log",
+)
+"""The keys that every script declares, in the order that prelude.lua names them."""
+
+
+class Script(Record, frozen=True):
+    """A verb: its text, and the hash that Redis knows it by."""
+
+    text: str
+    sha: str
+
+
+def _table() -> str:
+    """Return `faena.job`'s transition table as Lua: the scripts have none of their own."""
+    targets = ", ".join(f"{step} = {CODES[move.target]}" for step, move in TRANSITIONS.items())
+    sources = ", ".join(
+        f"{step} = {{{', '.join(sorted(f'[{CODES[source]}] = true' for source in move.sources if source))}}}"
+        for step, move in TRANSITIONS.items()
+    )
+    gives_back = ", ".join(f"{step} = true" for step in sorted(GIVES_BACK))
+    scheduled, pending, processing = (
+        CODES[status] for status in (Status.SCHEDULED, Status.PENDING, Status.PROCESSING)
+    )
+    return "\n".join(
+        (
+            f"local SCHEDULED_STATUS, PENDING, PROCESSING = {scheduled}, {pending}, {processing}",
+            f"local TARGETS = {{{targets}}}",
+            f"local SOURCES = {{{sources}}}",
+            f"local GIVES_BACK = {{{gives_back}}}",
+        )
+    )
+
+
+def load() -> Mapping[str, Script]:
+    """Read the scripts of all verbs."""
+    folder = files("faena.stores.redis").joinpath("lua")
+    prelude = folder.joinpath("prelude.lua").read_text("utf-8")
+    taking = folder.joinpath("taking.lua").read_text("utf-8")
+    scripts = {}
+    for verb in VERBS:
+        parts = [_table(), prelude, taking if verb.startswith("claim") else ""]
+        text = "\n".join((*parts, folder.joinpath(f"{verb}.lua").read_text("utf-8")))
+        scripts[verb] = Script(text=text, sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return scripts
