@@ -148,7 +148,10 @@ def failure_of(error: BaseException) -> Failure:
         return error.failure
     kind = "Timeout" if isinstance(error, SoftTimeout) else type(error).__name__
     kind = "OutOfMemory" if isinstance(error, MemoryError) else kind
-    return Failure(type=kind, message=_text(error), traceback=_traceback(error))
+    message = _text(error)
+    if isinstance(error, MemoryError):  # Python's own says nothing
+        message = message or "there was no memory left for what it asked for"
+    return Failure(type=kind, message=message, traceback=_traceback(error))
 
 
 def _timeout(job: Job, options: TaskOptions) -> str:
