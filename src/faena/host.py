@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Self
@@ -151,7 +150,9 @@ class Host:
 
     def _live(self, threads: int, grace: float | None, on_end: Callable[[], None]) -> None:
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            from faena.process import loop_factory
+
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(self._work(threads, self.settings.grace if grace is None else grace))
         except BaseException as error:
             self._fault = error
@@ -191,11 +192,3 @@ class Host:
     def _serve(self, hands: Hands) -> None:
         self._hands = hands
         self._ready.set()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None
-    import uvloop
-
-    return uvloop.new_event_loop

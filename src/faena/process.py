@@ -39,7 +39,7 @@ def run_worker_process(open_worker: OpenWorker) -> int:
     ``open_worker`` opens the store and makes the worker, on the loop. Call this in the main thread, last in the
     process: when a function can't be stopped, the process is ended from here.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         code, stuck = runner.run(_main(open_worker))
         for number in SIGNALS:  # for good: one that comes late must not change the exit code
             signal.signal(number, signal.SIG_IGN)
@@ -103,8 +103,8 @@ def exit_now(code: int) -> None:
     os._exit(code)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's where there is one."""
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the loop of a worker: uvloop's where there is one."""
     try:
         import uvloop
     except ImportError:
