@@ -88,6 +88,11 @@ def engines_table() -> str:
     return "\n".join(rows)
 
 
+def folder_engine() -> str:
+    """The example of an engine by somebody else."""
+    return f"```python\n{(ROOT / 'examples' / 'engine_on_a_folder.py').read_text('utf-8').rstrip()}\n```"
+
+
 def commands() -> str:
     """What each command's own help says."""
     from typer.main import get_command
@@ -132,6 +137,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,
     "commands": commands,
     "engines": engines_table,
+    "folder-engine": folder_engine,
     "make": make_targets,
 }
 

@@ -84,9 +84,9 @@ class Settings(BaseModel):
     broker_url: str | None = _setting(
         None,
         "FAENA_BROKER_URL",
-        "Where the engine has its messages. Unset: `REDIS_URL`. Celery and Dramatiq take `amqp://` (RabbitMQ) too.",
-        "an address such as redis://localhost:6379/1 or amqp://localhost",
-        pattern=r"^(rediss?|unix|amqps?)://.+",
+        "Where the engine has its messages. Unset: `REDIS_URL`.",
+        "an address such as redis://localhost:6379/1 (no engine runs on RabbitMQ in this release)",
+        pattern=r"^(rediss?|unix)://.+",
     )
     named_data_dir: Path | None = Field(
         None,

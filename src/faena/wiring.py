@@ -36,7 +36,6 @@ ON_A_BROKER: Mapping[str, str] = {
     "arq": "faena.engines.arq:ARQEngine",
 }
 """The engines that need a broker. Each is its vendor's module and its extra, too."""
-ON_RABBITMQ = ("dramatiq", "celery")
 
 
 class Selection(Record, frozen=True):
@@ -199,7 +198,7 @@ def _store_faults(settings: Settings) -> Iterator[str]:
 
 
 def _engine_faults(settings: Settings) -> Iterator[str]:
-    engine, broker = settings.engine, settings.broker
+    engine = settings.engine
     if engine == "huey" and not _installed("huey"):
         yield "FAENA_ENGINE=huey needs Huey: pip install 'faena[huey]'"
     if engine in ON_A_BROKER:
@@ -207,11 +206,8 @@ def _engine_faults(settings: Settings) -> Iterator[str]:
             yield f"FAENA_ENGINE={engine} is not in this release"
         elif not _installed(engine):
             yield f"FAENA_ENGINE={engine} needs its extra: pip install 'faena[{engine}]'"
-        if broker is None:
+        if settings.broker is None:
             yield f"FAENA_ENGINE={engine} needs Redis: set REDIS_URL (or FAENA_BROKER_URL)"
-    on_rabbitmq = broker is not None and broker.startswith("amqp")
-    if on_rabbitmq and engine in {*ON_A_BROKER, "huey"} - {*ON_RABBITMQ}:
-        yield f"FAENA_BROKER_URL names RabbitMQ, and FAENA_ENGINE={engine} needs Redis: use {' or '.join(ON_RABBITMQ)}"
 
 
 def _choose_store(settings: Settings, notes: list[Note]) -> tuple[str, str, str | None]:

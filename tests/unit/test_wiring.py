@@ -156,14 +156,6 @@ def test_an_engine_without_its_broker_or_its_extra_is_refused(
     ]
 
 
-def test_rabbitmq_is_for_the_engines_that_can_speak_to_it(data_dir: Path, engines: None) -> None:
-    assert (
-        select(Settings(data_dir=data_dir, engine="celery", broker_url="amqp://localhost")).store == "sqlite"
-    )
-    with pytest.raises(InvalidSettings, match="names RabbitMQ, and FAENA_ENGINE=rq needs Redis"):
-        select(Settings(data_dir=data_dir, engine="rq", broker_url="amqp://localhost"))
-
-
 def test_an_engine_of_the_users_own_is_named_by_what_makes_it(module_path: Path, data_dir: Path) -> None:
     (module_path / "wired_engine.py").write_text(
         "from faena.engines.direct import DirectEngine\n"
