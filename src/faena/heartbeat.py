@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Final, Protocol
@@ -92,6 +92,7 @@ class Heartbeat:
         if self._stopped:  # before there was an event to set
             self._ending.set()
         while not self._ending.is_set():
+            seen = self._running.copy()
             try:
                 if store is None:
                     store = await self._opened()
@@ -103,7 +104,7 @@ class Heartbeat:
             except Exception as error:
                 logger.exception("a heartbeat failed")
                 self._failed(error)
-            self._expire()
+            self._expire(seen)
             await self._rest()
         if store is not None:
             with suppress(Exception):
@@ -153,10 +154,11 @@ class Heartbeat:
             held = job is not None and job.token == attempt.job.token and job.status is Status.PROCESSING
             self._tell(attempt, Held(held=held, cancel_requested=job is not None and job.cancel_requested))
 
-    def _expire(self) -> None:
-        """Give up the attempts whose lease must be over by now, whatever the store would say."""
+    def _expire(self, attempts: Iterable[Attempt]) -> None:
+        """Give up the attempts whose lease must be over by now, whatever the store would say: those that were there
+        to be extended. (One that was claimed in an outage may come with an old lease that still holds.)"""
         now = monotonic()
-        for attempt in self._running.copy():
+        for attempt in attempts:
             if attempt.lease_until <= now and not attempt.lost:
                 self._tell(attempt, Held(held=False))
 

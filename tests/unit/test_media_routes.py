@@ -13,8 +13,11 @@ import msgspec
 import pytest
 
 from api_kit import Kit, http, opened
+from faena.client import JobRequest
+from faena.errors import StoreDown
 from faena.packs.media import pack
 from faena.packs.media.kinds import Kind
+from faena.ports.store import Inserted
 from faena.settings import Settings
 from media_kit import picture
 
@@ -144,6 +147,17 @@ async def test_a_form_that_is_wrong_is_refused_and_nothing_kept(
     answer = await post(media, "/media/upload", **how)
     assert (answer.status_code, told in answer.json()["detail"]) == (status, True), answer.text
     assert media.files() == []
+
+
+async def test_a_picture_whose_job_may_be_stored_is_kept(
+    media: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose_the_answer(request: JobRequest) -> Inserted:
+        raise StoreDown("the connection broke before the answer came")
+
+    monkeypatch.setattr(media.client, "enqueue", lose_the_answer)
+    answer = await upload(media, JPEG)
+    assert (answer.status_code, len(media.files())) == (503, 1)
 
 
 async def test_a_form_cut_short_leaves_nothing(media: Media) -> None:

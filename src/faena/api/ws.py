@@ -190,6 +190,11 @@ class Session:
                 await self._refuse(
                     "unavailable", f"{error}; subscribe again, `after` the last seq", **subject
                 )
+            except Exception:
+                log.exception("a subscription of a WebSocket failed")
+                await self._refuse(
+                    "internal", "the server failed; subscribe again, `after` the last seq", **subject
+                )
         subscription = self._subscriptions.get(name)
         if subscription is not None and subscription.stream is stream:
             del self._subscriptions[name]

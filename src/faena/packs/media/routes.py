@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from faena import JobRequest
+from faena import JobRequest, StoreDown
 from faena.api.deps import ClientDep, SettingsDep, streams_body
 from faena.packs.media.errors import InvalidPath
 from faena.packs.media.files import DERIVED, PREFIX, MediaRoot
@@ -96,6 +96,8 @@ async def upload_media(request: Request, client: ClientDep, settings: SettingsDe
         media_id = _media_id(upload.fields.get("media_id"))
         args = {"media_id": media_id, "file_path": upload.file_path}
         job_id = await _enqueue(client, process_media.name, args, user=upload.fields.get("user") or None)
+    except (StoreDown, asyncio.CancelledError):
+        raise  # the job may be stored all the same: it needs its picture
     except BaseException:
         await asyncio.to_thread(_remove, root, upload.file_path)
         raise
