@@ -72,9 +72,19 @@ def settings_table() -> str:
 
 def engines_table() -> str:
     """What each engine says that it can do."""
+    from importlib import import_module
+
     from faena.engines.direct import DirectEngine
     from faena.engines.huey import HueyEngine
+    from faena.wiring import HUEY_ON_REDIS, ON_A_BROKER
 
+    named = {"`direct`": DirectEngine, "`huey` on files": HueyEngine}
+    for told, reference in {
+        "`huey` on Redis": HUEY_ON_REDIS,
+        **{f"`{n}`": r for n, r in ON_A_BROKER.items()},
+    }.items():
+        module, _, name = reference.partition(":")
+        named[told] = getattr(import_module(module), name)
     columns = {
         "messages": "delivers",
         "queue order": "queue_order",
@@ -82,9 +92,9 @@ def engines_table() -> str:
         "processes": "separate_processes",
     }
     rows = [f"| engine | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
-    for engine in (DirectEngine, HueyEngine):
+    for told, engine in named.items():
         can = ("yes" if getattr(engine.capabilities, capability) else "no" for capability in columns.values())
-        rows.append(f"| `{engine.name}` | {' | '.join(can)} |")
+        rows.append(f"| {told} | {' | '.join(can)} |")
     return "\n".join(rows)
 
 

@@ -50,6 +50,11 @@ class Selection(Record, frozen=True):
     """Why only a single process may run on it: REDIS_URL is set and can't be used. None: any number may."""
 
     @property
+    def on_files(self) -> bool:
+        """Jobs, or messages, are files in the data directory."""
+        return self.store == "sqlite" or (self.engine == "huey" and self.store != "redis")
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Those that tell of something that could be better, as sentences."""
         return tuple(str(note) for note in self.notes if note.level != "info")

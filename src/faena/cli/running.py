@@ -211,7 +211,7 @@ def announce(cli: Command, *, worker: bool, address: str | None = None) -> None:
             "reason": chosen.reason,
             "warnings": list(chosen.warnings),
             "queues": list(queues),
-            "data_dir": str(settings.data_dir),
+            "data_dir": str(settings.data_dir) if chosen.on_files else None,
         }
         print(json.dumps(told), flush=True)
         return
@@ -232,7 +232,7 @@ def _banner(cli: Command, address: str | None, queues: tuple[str, ...]) -> None:
         "store": f"{chosen.store} ({chosen.reason})",
         "engine": chosen.engine,
         "queues": ", ".join(queues) or None,
-        "data": str(settings.data_dir) if chosen.store == "sqlite" or chosen.engine == "huey" else None,
+        "data": str(settings.data_dir) if chosen.on_files else None,
     }
     grid = Table.grid(padding=(0, 2))
     for name, value in rows.items():
