@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,10 @@ from redis import Redis, RedisError
 
 from faena.engines.onredis import OnRedis
 from faena.ports.engine import Engine
-from faena.testing.engines import Transport, until
+from faena.testing.engines import FAENA, Transport, until
+
+OURS = (FAENA,) if os.environ.get("EVERY_COMMAND") else ()
+"""``faena worker`` reads all engines on Redis by the same code: with EVERY_COMMAND=1 each case is run with it, too."""
 
 
 class Server:

@@ -6,11 +6,11 @@ import pickle
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import OURS, RedisTransport, Server, fresh_server, redis_server
 
 from faena.engines.arq import JOB, QUEUE, ARQEngine, check_version, encode
 from faena.ports.engine import Delivery
-from faena.testing.engines import FAENA, EngineConformance, ProcessConformance, Transport, WorkerConformance
+from faena.testing.engines import EngineConformance, ProcessConformance, Transport, WorkerConformance
 from faena.testing.engines.bench import Bench
 from faena.testing.engines.processes import Crew
 
@@ -68,7 +68,7 @@ class TestARQWithAWorker(OnARQ, WorkerConformance):
 
 
 class TestARQInProcesses(OnARQ, ProcessConformance):
-    commands = (FAENA, "arq")
+    commands = (*OURS, "arq")
 
     async def test_arqs_own_worker_rejects_hostile_messages_and_lives(
         self, bench: Bench, crew: Crew, transport: Transport

@@ -8,12 +8,11 @@ import pickle
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import OURS, RedisTransport, Server, fresh_server, redis_server
 
 from faena.engines.celery import PREFIX, CeleryEngine, check_version, message
 from faena.ports.engine import Delivery
 from faena.testing.engines import (
-    FAENA,
     EngineConformance,
     ProcessConformance,
     Transport,
@@ -83,7 +82,7 @@ class TestCeleryWithAWorker(OnCelery, WorkerConformance):
 
 
 class TestCeleryInProcesses(OnCelery, ProcessConformance):
-    commands = (FAENA, "celery threads")
+    commands = (*OURS, "celery threads")
 
     @pytest.mark.parametrize("pool", ["prefork", "solo"])
     async def test_the_other_pools_run_jobs_and_end_in_good_order(

@@ -7,10 +7,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import OURS, RedisTransport, Server, fresh_server, redis_server
 
 from faena.engines.rq import FUNCTION, JOB, QUEUE, RQEngine, check_version
-from faena.testing.engines import FAENA, EngineConformance, ProcessConformance, Transport, WorkerConformance
+from faena.testing.engines import EngineConformance, ProcessConformance, Transport, WorkerConformance
 from faena.testing.engines.bench import Bench
 from faena.testing.engines.processes import Crew
 
@@ -77,7 +77,7 @@ class TestRQWithAWorker(OnRQ, WorkerConformance):
 
 
 class TestRQInProcesses(OnRQ, ProcessConformance):
-    commands = (FAENA, "rq worker")
+    commands = (*OURS, "rq worker")
 
     async def test_rqs_own_worker_rejects_hostile_messages_and_lives(
         self, bench: Bench, crew: Crew, transport: Transport

@@ -104,10 +104,14 @@ class ARQLayout:
         """Return the sorted set of a queue."""
         return QUEUE + queue
 
-    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> bytes | None:
+    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> tuple[bytes, bytes] | None:
         """Pop the first id of the first set that has one. None of Faena's is for later."""
         found: Any = redis.bzpopmin(list(keys), timeout=seconds)
-        return None if found is None else bytes(found[1])
+        return None if found is None else (found[0], found[1])
+
+    def wake(self, pipeline: Pipeline, key: str) -> None:
+        """Put an empty message there."""
+        pipeline.zadd(key, {b"": 0})
 
     def count(self, redis: Redis, key: str) -> int:
         """Count a set's ids."""

@@ -91,10 +91,14 @@ class CeleryLayout:
         """Return the list of a queue."""
         return PREFIX + queue
 
-    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> bytes | None:
+    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> tuple[bytes, bytes] | None:
         """Pop the oldest message of the first list that has one."""
         found: Any = redis.brpop(list(keys), timeout=seconds)
-        return None if found is None else bytes(found[1])
+        return None if found is None else (found[0], found[1])
+
+    def wake(self, pipeline: Pipeline, key: str) -> None:
+        """Put an empty message there."""
+        pipeline.lpush(key, b"")
 
     def count(self, redis: Redis, key: str) -> int:
         """Count a list's messages."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from faena.errors import EngineDown, Rejected
@@ -28,6 +29,7 @@ CONNECTIONS: Final = 16
 MESSAGES_A_PIPELINE: Final = 1_000
 ROOM_WAIT: Final = 0.5
 """Seconds after which a worker that is full is asked again, and a stop is noticed at the latest."""
+BELL: Final = "faena:bell:"
 BLOCK: Final = 1
 """Seconds that an idle worker sleeps in Redis; it wakes at once when a message comes, or when it is stopped."""
 LONGEST_PAUSE: Final = 2.0
@@ -68,8 +70,13 @@ class Layout(Protocol):
         """Return the key of a queue."""
         ...
 
-    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> bytes | None:
-        """Take what comes first off the queues, as soon as there is something; None: nothing came in time."""
+    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> tuple[bytes, bytes] | None:
+        """Take what comes first off the queues, as soon as there is something: the key and what was in front there;
+        None: nothing came in time."""
+        ...
+
+    def wake(self, pipeline: Pipeline, key: str) -> None:
+        """Put anything into the queue at ``key``."""
         ...
 
     def count(self, redis: Redis, key: str) -> int:
@@ -106,7 +113,7 @@ class OnRedis:
     def serve(self, hands: Hands, options: ServeOptions) -> ServingOnRedis:
         """Prepare to read the queues, with a connection of its own."""
         redis = connect(self.url, timeout=BLOCK + 4.0, connections=2)
-        return ServingOnRedis(Queues(redis, self._layout, options.queues), hands)
+        return ServingOnRedis(Queues(redis, self._layout, options.queues), self._layout.job, hands)
 
     def depth(self, queue: str) -> int:
         """Count the messages that wait in a queue."""
@@ -139,7 +146,7 @@ class Queues:
         self._layout = layout
         self._keys = [layout.key(queue) for queue in queues]
         self._take: Any = redis.register_script(layout.take)
-        self._reader: int | None = None
+        self._bell = f"{BELL}{uuid.uuid4().hex}"
 
     def take(self, limit: int, *, first: bytes | None = None) -> list[bytes | None]:
         """Return up to ``limit`` messages at once, perhaps none; ``first`` is what `wait` took. None: half a
@@ -153,19 +160,27 @@ class Queues:
     def wait(self) -> bytes | None:
         """Sleep until there is something, and take it; None after a while, or when woken."""
         with _down():
-            return self._layout.wait(self._redis, self._keys, BLOCK)
+            found = self._layout.wait(self._redis, [*self._keys, self._bell], BLOCK)
+            return None if found is None or found[0] == self._bell.encode() else found[1]
+
+    def wake(self) -> None:
+        """Make `wait` return, now or when it is called next. Any thread; never raises."""
+        with suppress(EngineDown), _down(), self._redis.pipeline() as pipeline:
+            self._layout.wake(pipeline, self._bell)
+            pipeline.expire(self._bell, 2 * BLOCK)
+            pipeline.execute()
 
     def close(self) -> None:
-        """Let go of the connection; who sleeps in `wait` gets an `EngineDown`."""
-        self._redis.connection_pool.disconnect()
+        """Let go of the connections."""
         self._redis.close()
 
 
 class ServingOnRedis:
     """Reads queues for a worker of this process: as many messages in one visit as the worker has room for."""
 
-    def __init__(self, queues: Queues, hands: Hands) -> None:
+    def __init__(self, queues: Queues, job: Callable[[bytes], str], hands: Hands) -> None:
         self._queues = queues
+        self._job = job
         self._hands = hands
         self._halted = threading.Event()
         self._down_since: float | None = None
@@ -181,8 +196,9 @@ class ServingOnRedis:
             self._queues.close()
 
     def stop(self) -> None:
-        """Take nothing new; `run` returns within a second."""
+        """Take nothing new; `run` returns at once."""
         self._halted.set()
+        self._queues.wake()
 
     def _visit(self, room: int) -> None:
         try:
@@ -193,7 +209,7 @@ class ServingOnRedis:
         except EngineDown as error:
             self._tell_down(error)
         else:
-            self._hands.take(jobs_in(taken, self._queues._layout.job))
+            self._hands.take(jobs_in(taken, self._job))
 
     def _tell_down(self, error: EngineDown) -> None:
         now = time.monotonic()
