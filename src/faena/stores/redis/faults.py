@@ -30,7 +30,7 @@ _WORDS: Final = {
 }
 
 
-def as_faena_error(error: BaseException, *, where: str = "Redis") -> Exception:
+def as_faena_error(error: BaseException, where: str = "Redis") -> Exception:
     """Return the error that a caller of the store may see in place of ``error``."""
     if isinstance(error, FaenaError):
         return error

@@ -45,7 +45,7 @@ def parse(info: bytes, save: object) -> Info:
 def require_version(info: Info) -> None:
     """Raise `StoreDown` for a server that is too old."""
     numbers = tuple(int(part) for part in info.version.split(".")[:2] if part.isdigit())
-    if numbers < OLDEST:
+    if numbers and numbers < OLDEST:
         raise StoreDown(
             f"this Redis is version {info.version}; Faena needs {'.'.join(map(str, OLDEST))} or later"
         )

@@ -25,13 +25,10 @@ AT_ONCE: Final = 200
 class Command:
     """A command on its way, and the future that its answer goes to."""
 
-    __slots__ = ("again", "answer", "parts", "script")
+    __slots__ = ("again", "answer", "parts")
 
-    def __init__(
-        self, parts: tuple[Any, ...], *, script: Script | None, again: bool, answer: asyncio.Future[Any]
-    ) -> None:
+    def __init__(self, parts: tuple[Any, ...], *, again: bool, answer: asyncio.Future[Any]) -> None:
         self.parts = parts
-        self.script = script
         self.again = again
         """It may be sent again when its answer was lost (rule 9)."""
         self.answer = answer
@@ -49,20 +46,23 @@ class Command:
 class Line:
     """Sends commands, reconnects by itself, and raises Faena's errors only."""
 
-    def __init__(self, connect: Callable[[], AbstractConnection], *, where: str) -> None:
+    def __init__(
+        self, connect: Callable[[], AbstractConnection], *, scripts: Sequence[Script], where: str
+    ) -> None:
         self._make = connect
+        self._scripts = scripts
         self._where = where
         self._connection: AbstractConnection | None = None
         self._waiting: list[Command] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def __call__(self, *parts: Any, script: Script | None = None, again: bool = True) -> Any:
-        """Send a command and return its answer. ``script`` is loaded where the server does not know it."""
+    async def __call__(self, *parts: Any, again: bool = True) -> Any:
+        """Send a command and return its answer. ``again``: it may be sent twice if its answer was lost (rule 9)."""
         if self._closed:
             raise StoreDown("the store is not open")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Command(parts, script=script, again=again, answer=answer))
+        self._waiting.append(Command(parts, again=again, answer=answer))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         return await answer
@@ -85,70 +85,76 @@ class Line:
     async def _carry_out(self, batch: Sequence[Command]) -> None:
         """Send a batch; what lost its answer and may be repeated is sent once more on a new connection."""
         unanswered, lost = await self._exchange(batch)
-        if unanswered and lost is not None:
+        if unanswered and not isinstance(
+            lost, (exceptions.TimeoutError, TimeoutError)
+        ):  # it has waited enough
             again = [command for command in unanswered if command.again]
             for command in unanswered:
                 if not command.again:
-                    command.settle(as_faena_error(lost, where=self._where))
+                    command.settle(as_faena_error(lost or EOFError(), self._where))
             unanswered, lost = await self._exchange(again) if again else ([], None)
         for command in unanswered:
-            command.settle(as_faena_error(lost or EOFError(), where=self._where))
+            command.settle(as_faena_error(lost or EOFError(), self._where))
 
     async def _exchange(self, batch: Sequence[Command]) -> tuple[Sequence[Command], BaseException | None]:
-        """Send and settle; returns the commands without an answer, and what went wrong with the connection."""
+        """Send and settle; returns the commands without an answer, and why they have none."""
         answered = 0
+        unknown: list[Command] = []
         try:
             connection = await self._connected()
             await connection.send_packed_command(
                 connection.pack_commands([command.parts for command in batch])
             )
-            strange: list[Command] = []
             for command in batch:
                 answer = await _read(connection)
                 answered += 1
-                if isinstance(answer, exceptions.NoScriptError) and command.script is not None:
-                    strange.append(command)
+                if isinstance(answer, exceptions.NoScriptError):
+                    command.again = True  # it has not run: somebody made the server forget our scripts
+                    unknown.append(command)
                 else:
-                    command.settle(self._told(answer))
-            await self._teach(connection, strange)
+                    command.settle(as_faena_error(answer, self._where) if _failed(answer) else answer)
         except OURS as error:
             await self._hang_up()
-            return [command for command in batch[answered:] if not command.answer.done()], error
+            return [*unknown, *batch[answered:]], error
         except BaseException as error:  # a fault of ours: nobody may wait for ever
             await self._hang_up()
             for command in batch:
-                command.settle(as_faena_error(error, where=self._where))
+                command.settle(as_faena_error(error, self._where))
             if not isinstance(error, Exception):
                 raise
+        if unknown:
+            await self._hang_up()
+            return unknown, exceptions.NoScriptError("the scripts are not known to the server")
         return [], None
-
-    async def _teach(self, connection: AbstractConnection, strange: Sequence[Command]) -> None:
-        """Send scripts in full that the server does not know yet (it was restarted, or is new): none has run."""
-        for command in strange:
-            assert command.script is not None
-            whole = ("EVAL", command.script.text, *command.parts[2:])
-            try:
-                await connection.send_packed_command(connection.pack_command(*whole))
-                command.settle(self._told(await _read(connection)))
-            except OURS as error:
-                command.settle(as_faena_error(error, where=self._where))
-                raise
-
-    def _told(self, answer: Any) -> Any:
-        return as_faena_error(answer, where=self._where) if isinstance(answer, Exception) else answer
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is None:
-            self._connection = self._make()
-        if not self._connection.is_connected:
-            await self._connection.connect()  # type: ignore[no-untyped-call]
+            connection = self._connection = self._make()
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await self._teach(connection)
         return self._connection
+
+    async def _teach(self, connection: AbstractConnection) -> None:
+        """Send the scripts that the server does not know yet."""
+        asking = ("SCRIPT", "EXISTS", *(script.sha for script in self._scripts))
+        await connection.send_packed_command(connection.pack_command(*asking))
+        known = await connection.read_response()
+        missing = [script for script, there in zip(self._scripts, known, strict=True) if not there]
+        if missing:
+            loads = [("SCRIPT", "LOAD", script.text) for script in missing]
+            await connection.send_packed_command(connection.pack_commands(loads))
+            for _ in missing:
+                await connection.read_response()
 
     async def _hang_up(self, *, nowait: bool = True) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(*OURS):
                 await connection.disconnect(nowait=nowait)
+
+
+def _failed(answer: Any) -> bool:
+    return isinstance(answer, Exception)
 
 
 async def _read(connection: AbstractConnection) -> Any:

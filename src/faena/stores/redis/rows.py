@@ -244,8 +244,3 @@ def asked_of(new: NewJob) -> tuple[Any, ...]:
         new.topic,
         new.origin,
     )
-
-
-def same_arguments(one: bytes, other: bytes) -> bool:
-    """Tell whether two JSON objects of arguments are the same, whatever the order of their names."""
-    return one == other or bool(_decode_json(one) == _decode_json(other))

@@ -86,11 +86,10 @@ def _table() -> str:
 def load() -> Mapping[str, Script]:
     """Read the scripts of all verbs."""
     folder = files("faena.stores.redis").joinpath("lua")
-    prelude = folder.joinpath("prelude.lua").read_text("utf-8")
-    taking = folder.joinpath("taking.lua").read_text("utf-8")
+    table = _table()
     scripts = {}
     for verb in VERBS:
-        parts = [_table(), prelude, taking if verb.startswith("claim") else ""]
-        text = "\n".join((*parts, folder.joinpath(f"{verb}.lua").read_text("utf-8")))
+        rooms = ["prelude", "writing", *(["taking"] if verb.startswith("claim") else []), verb]
+        text = "\n".join((table, *(folder.joinpath(f"{room}.lua").read_text("utf-8") for room in rooms)))
         scripts[verb] = Script(text=text, sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
     return scripts

@@ -18,9 +18,9 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from faena.errors import FaenaError, IllegalStep, StoreDown
+from faena.errors import IllegalStep, StoreDown
 from faena.events import Published
-from faena.job import OUTCOMES, Job, NewJob, Outcome, Status
+from faena.job import OUTCOMES, Job, NewJob, Outcome, Status, same_arguments
 from faena.ports.engine import Delivery
 from faena.ports.store import (
     CancelResult,
@@ -56,7 +56,6 @@ from faena.stores.redis.rows import (
     jobs_of,
     new_job,
     pack,
-    same_arguments,
     told_of,
 )
 
@@ -106,7 +105,6 @@ class RedisStore:
             socket_timeout=ANSWER_PATIENCE,
             socket_connect_timeout=CONNECT_PATIENCE,
             retry=Retry(NoBackoff(), 0),
-            client_name="faena",
         )
         self._scripts: Mapping[str, scripts.Script] = {}
         self._line: Line | None = None
@@ -118,7 +116,9 @@ class RedisStore:
     async def open(self) -> None:
         """Connect and check the server. Raises `StoreDown` with what to do."""
         self._scripts = scripts.load()
-        self._line = Line(self._connection, where=f"Redis at {self._location}")
+        self._line = Line(
+            self._connection, scripts=[*self._scripts.values()], where=f"Redis at {self._location}"
+        )
         self._bell = Bell(self._connection, root=self._root)
         try:
             info = await self._info()
@@ -161,7 +161,6 @@ class RedisStore:
         keys = self._keys
         return await self._line(
             *("EVALSHA", script.sha, len(keys), *keys, self._root, now, self._max_events, *arguments),
-            script=script,
             again=again,
         )
 
@@ -325,9 +324,11 @@ class RedisStore:
     async def _info(self) -> health.Info:
         if self._line is None:
             raise StoreDown("the store is not open: await store.open() first")
-        told = await self._line("INFO")
-        save: object = None
-        with contextlib.suppress(FaenaError):  # many hosted servers don't let clients read the configuration
+        await self._line("PING")
+        told, save = b"", None  # a user of Redis, or a hosted one's clients, may not be allowed to ask
+        with contextlib.suppress(StoreDown):
+            told = await self._line("INFO")
+        with contextlib.suppress(StoreDown):
             save = await self._line("CONFIG", "GET", "save")
         return health.parse(told, save)
 

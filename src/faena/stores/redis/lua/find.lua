@@ -33,7 +33,8 @@ end
 local function fits(head)
     local at = place(head[PLACE])
     if (statuses and not statuses[head[STATUS]]) or (tasks and not tasks[at.task])
-        or (queues and not queues[at.queue]) or (user and head[USER] ~= user) or (origin and head[ORIGIN] ~= origin) then
+        or (queues and not queues[at.queue]) or (user and head[USER] ~= user)
+        or (origin and head[ORIGIN] ~= origin) then
         return false
     end
     if not search then

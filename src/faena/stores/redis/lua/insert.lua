@@ -46,7 +46,7 @@ local function place_of(queue, task)
     end
     if not by_packed[packed] then
         by_packed[packed] = number
-        places[number] = {queue = queue, task = task, packed = packed}
+        know(number, queue, task, packed)
     end
     return number
 end

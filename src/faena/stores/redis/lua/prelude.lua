@@ -1,5 +1,5 @@
 -- What every script begins with. A script reads and decides first, gathers what changes, and writes it last, in
--- `flush`: what it refuses or stumbles over has changed nothing. The fixed keys are declared in KEYS; those of one
+-- `flush` (writing.lua): what it refuses or stumbles over has changed nothing. The fixed keys are declared in KEYS; those of one
 -- queue, place, user or request are derived from ROOT, under the same hash tag.
 
 local META, IDS, HEADS, BODIES, EVENTS, RESULTS, CHECKPOINTS, SCHEDULED, LEASES, EXPIRING, PLACES, PLACE_OF,
@@ -81,23 +81,42 @@ end
 
 -- Places: a queue and a task under a number, so that no job repeats their names
 
-local function place(number)
-    local known = places[number]
-    if not known then
-        local packed = redis.call('HGET', PLACES, number)
-        local queue, task = cmsgpack.unpack(packed)
-        known = {queue = queue, task = task, packed = packed}
-        places[number] = known
-    end
-    return known
-end
-
 local function index(number, status)
     return ROOT .. 'i:' .. number .. ':' .. status
 end
 
 local function pending(queue, priority)
     return ROOT .. 'p:' .. priority .. ':' .. queue
+end
+
+-- Note a place, with the names of its keys: putting them together for each job takes longer than the job's writes.
+local function know(number, queue, task, packed)
+    local known = {queue = queue, task = task, packed = packed, indices = {}, pending = {},
+        delivered = ROOT .. 'd:' .. queue, turn = ROOT .. 'q:' .. queue}
+    for status = 0, 5 do
+        known.indices[status] = index(number, status)
+    end
+    places[number] = known
+    return known
+end
+
+local function place(number)
+    local known = places[number]
+    if not known then
+        local packed = redis.call('HGET', PLACES, number)
+        local queue, task = cmsgpack.unpack(packed)
+        known = know(number, queue, task, packed)
+    end
+    return known
+end
+
+local function pending_of(at, priority)
+    local key = at.pending[priority]
+    if not key then
+        key = pending(at.queue, priority)
+        at.pending[priority] = key
+    end
+    return key
 end
 
 -- Jobs
@@ -143,17 +162,17 @@ end
 
 local function enter(n, head)
     local status, at = head[STATUS], place(head[PLACE])
-    gather(adds, index(head[PLACE], status), tonumber(n), n)
+    gather(adds, at.indices[status], tonumber(n), n)
     if status == PENDING then
+        local key = pending_of(at, head[PRIORITY])
         head[DELIVERED_AT] = now
-        gather(adds, pending(at.queue, head[PRIORITY]), head[DUE_AT], n)
-        gather(adds, ROOT .. 'd:' .. at.queue, now, n)
-        local turn = ROOT .. 'q:' .. at.queue
-        if not rung[turn .. ':' .. head[PRIORITY]] then
-            rung[turn .. ':' .. head[PRIORITY]] = true
-            gather(adds, turn, -head[PRIORITY], head[PRIORITY])
+        gather(adds, key, head[DUE_AT], n)
+        gather(adds, at.delivered, now, n)
+        if not rung[key] then
+            rung[key] = true
+            gather(adds, at.turn, -head[PRIORITY], head[PRIORITY])
+            rings[at.queue] = true
         end
-        rings[at.queue] = true
     elseif status == PROCESSING then
         gather(adds, LEASES, head[LEASE_UNTIL], n)
     elseif status == SCHEDULED_STATUS then
@@ -168,12 +187,12 @@ end
 
 local function leave(n, head)
     local status, at = head[STATUS], place(head[PLACE])
-    gather(removals, index(head[PLACE], status), n)
+    gather(removals, at.indices[status], n)
     if status == PENDING then
-        local key = pending(at.queue, head[PRIORITY])
+        local key = pending_of(at, head[PRIORITY])
         gather(removals, key, n)
-        gather(removals, ROOT .. 'd:' .. at.queue, n)
-        left[key] = {at.queue, head[PRIORITY]}
+        gather(removals, at.delivered, n)
+        left[key] = left[key] or {at.queue, head[PRIORITY]}
     elseif status == PROCESSING then
         gather(removals, LEASES, n)
     elseif status == SCHEDULED_STATUS then
@@ -206,146 +225,6 @@ local function move(n, step, message, attempt)
     head[STATUS] = TARGETS[step]
     enter(n, head)
     tell(n, EVENT_STATUS, false, message, false, attempt)
-end
-
--- Writing
-
--- Move the events kept with a job to its list, and drop what is older than what must be kept.
-local function shelve(n, head, old, count)
-    local last, list = head[SEQ] - count, ROOT .. 'h:' .. n
-    redis.call('RPUSH', list, cmsgpack.pack({last, last - head[KEPT_FROM] + 1, old}))
-    while true do
-        local oldest = redis.call('LINDEX', list, 0)
-        if not oldest or cmsgpack.unpack(oldest)[1] > head[SEQ] - MAX_EVENTS then
-            break
-        end
-        redis.call('LPOP', list)
-    end
-    head[KEPT_FROM] = last + 1
-end
-
-local function feed_trim(position)
-    local oldest = redis.call('XRANGE', FEED, '-', '+', 'COUNT', 1)[1]
-    if not oldest then
-        return
-    end
-    local first, last = tonumber(string.match(oldest[1], '^%d+')), position
-    local total = tonumber(redis.call('HGET', META, 'feed_bytes'))
-    local function old(number)
-        local entry = redis.call('XRANGE', FEED, string.format('%.0f', number), '+', 'COUNT', 1)[1]
-        return entry and (tonumber(entry[2][2]) < now - FEED_KEPT or tonumber(entry[2][4]) < total - FEED_BYTES)
-    end
-    if not old(first) then
-        return
-    end
-    while first < last do  -- `first` is old; find the last one that is
-        local middle = math.ceil((first + last) / 2)
-        if old(middle) then
-            first = middle
-        else
-            last = middle - 1
-        end
-    end
-    redis.call('XTRIM', FEED, 'MINID', string.format('%.0f', first + 1))
-end
-
--- Positions go on from the time of the first write, so that those of a Redis that was emptied are all new.
-local function begin()
-    if redis.call('HEXISTS', META, 'position') == 0 then
-        local base = string.format('%.0f', math.floor(now * 1000000))
-        redis.call('HSET', META, 'position', base, 'epoch', base, 'schema', 1)
-    end
-end
-
-local function publish()
-    local blob = array(told_count) .. table.concat(told)
-    begin()
-    local position = redis.call('HINCRBY', META, 'position', 1)
-    local total = redis.call('HINCRBY', META, 'feed_bytes', #blob)
-    redis.call('XADD', FEED, string.format('%.0f-0', position), 't', string.format('%.17g', now), 'b', total, 'd', blob)
-    if position % 256 == 0 then
-        feed_trim(position)
-    end
-    redis.call('PUBLISH', ROOT .. 'feed', '')
-end
-
--- Take queues and priorities off the lists of those with pending jobs, if there are none left.
-local function tidy()
-    for key, of in pairs(left) do
-        if redis.call('EXISTS', key) == 0 then
-            local turn = ROOT .. 'q:' .. of[1]
-            redis.call('ZREM', turn, of[2])
-            if redis.call('EXISTS', turn) == 0 then
-                redis.call('SREM', QUEUES, of[1])
-            end
-        end
-    end
-end
-
-local function told_of(head, events)
-    local at = place(head[PLACE])
-    told_count = told_count + 1
-    told[told_count] = '\150' .. cmsgpack.pack(head[ID], head[TOPIC], head[USER]) .. at.packed .. array(#events)
-        .. table.concat(events)
-end
-
-local function write_heads(created)
-    local values, stories, fields = {}, {}, {}
-    local asked, before = {}, {}
-    for _, n in ipairs(dirty) do
-        if fresh[n] and not (created and created[n]) then
-            asked[#asked + 1] = n
-        end
-    end
-    for position, story in ipairs(ask(EVENTS, asked)) do
-        before[asked[position]] = story
-    end
-    for key, list in pairs(removals) do
-        send('ZREM', key, list)
-    end
-    for _, n in ipairs(dirty) do
-        local head, events = heads[n], fresh[n]
-        if events then
-            local old = before[n] or ''
-            if head[SEQ] - head[KEPT_FROM] >= RUN and old ~= '' then
-                shelve(n, head, old, #events)
-                old = ''
-            end
-            stories[#stories + 1] = n
-            stories[#stories + 1] = old .. table.concat(events)
-            told_of(head, events)
-        end
-        raw[n] = cmsgpack.pack(head)
-        values[#values + 1] = n
-        values[#values + 1] = raw[n]
-    end
-    send('HSET', HEADS, values)
-    send('HSET', EVENTS, stories)
-end
-
--- Write everything that was gathered. `created` holds the numbers of new jobs.
-local function flush(created)
-    write_heads(created)
-    for key, list in pairs(adds) do
-        send('ZADD', key, list)
-    end
-    for key, list in pairs(sets) do
-        send('HSET', key, list)
-    end
-    for key, list in pairs(deletions) do
-        send('HDEL', key, list)
-    end
-    tidy()
-    for queue in pairs(rings) do
-        redis.call('SADD', QUEUES, queue)
-        redis.call('PUBLISH', ROOT .. 'work', queue)
-    end
-    if told_count > 0 then
-        publish()
-    end
-    if refused > 0 then
-        redis.call('HINCRBY', META, 'refused', refused)
-    end
 end
 
 -- Answering

@@ -52,8 +52,8 @@ local function take(numbers)
         head[REPORTED] = 0
         head[LAST_STEP] = false
         move(n, 'claim')
-        local turn = ROOT .. 't:' .. head[PRIORITY] .. ':' .. place(head[PLACE]).queue
-        turns[turn] = math.max(head[DUE_AT], turns[turn] or head[DUE_AT])
+        local key = pending_of(place(head[PLACE]), head[PRIORITY])
+        turns[key] = math.max(head[DUE_AT], turns[key] or head[DUE_AT])
         taken[#taken + 1] = n
         taken[#taken + 1] = head[TOKEN]
     end
@@ -61,7 +61,7 @@ local function take(numbers)
         flush()
         redis.call('SET', REQUEST, cmsgpack.pack(taken), 'EX', REQUEST_KEPT)
         for key, due in pairs(turns) do
-            note_turn(key, due)
+            note_turn(ROOT .. 't' .. string.sub(key, #ROOT + 2), due)
         end
     end
     return answer(numbers)
