@@ -35,6 +35,8 @@ return redis.call('EXPIRE', own, 86400)
 """Moves as many messages as there are free slots to a worker's own queue: what runs stays there until it ends."""
 LONGEST_JOB: Final = 30 * 86_400
 """Seconds. Faena's own timeouts come long before."""
+REJECTED: Final = "(rejected)"
+"""The name of no task: ARQ drops what is called that."""
 LAST_WORDS: Final = 0.2
 """Seconds for ARQ to clear up after the last jobs."""
 
@@ -147,13 +149,12 @@ class Beside:
 
 
 def _dump(value: dict[str, Any]) -> bytes:
-    return json.dumps(value).encode()
+    return json.dumps(value, default=repr).encode()
 
 
 def _load(data: bytes) -> dict[str, Any]:
     try:
-        message = decode(data)
+        return dict(msgspec.to_builtins(decode(data)))
     except RejectedMessage as error:
         log.warning("a message was rejected, it does not come from Faena: %s: %.80r", error, data)
-        raise
-    return dict(msgspec.to_builtins(message))
+        return {"f": REJECTED, "a": (), "k": {}, "t": None, "et": 0}
