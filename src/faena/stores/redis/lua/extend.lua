@@ -10,7 +10,7 @@ for number, n in ipairs(find_ids(ids)) do
         head[LEASE_UNTIL] = until_then
         touch(n)
         gather(removals, LEASES, n)  -- first, so that a full Redis does not end leases
-        gather(adds, LEASES, until_then, n)
+        gather(adds, LEASES, score(until_then), n)
         answers[number] = head[CANCEL_REQUESTED] == 1 and 'c' or 'h'
     else
         refused = refused + 1

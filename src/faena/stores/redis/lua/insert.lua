@@ -72,10 +72,10 @@ for number = 1, count do
             gather(sets, HOLDERS, keyed[number], n)
         end
         if job[9] then
-            gather(adds, ROOT .. 'u:' .. job[9], tonumber(n), n)
+            gather(adds, ROOT .. 'u:' .. job[9], n, n)
         end
         if job[11] then
-            gather(adds, ROOT .. 'o:' .. job[11], tonumber(n), n)
+            gather(adds, ROOT .. 'o:' .. job[11], n, n)
         end
     else
         asked[#asked + 1] = n

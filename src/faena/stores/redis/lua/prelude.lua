@@ -66,6 +66,18 @@ local function gather(into, key, one, two)
     end
 end
 
+-- A number as the text that Redis would make of it: jobs of one call share most of their times, and making the text
+-- takes half the time of a ZADD.
+local texts = {}
+local function score(number)
+    local text = texts[number]
+    if not text then
+        text = string.format('%.17g', number)
+        texts[number] = text
+    end
+    return text
+end
+
 -- MessagePack by hand: what cmsgpack can't make
 
 local function array(size)
@@ -162,23 +174,23 @@ end
 
 local function enter(n, head)
     local status, at = head[STATUS], place(head[PLACE])
-    gather(adds, at.indices[status], tonumber(n), n)
+    gather(adds, at.indices[status], n, n)
     if status == PENDING then
         local key = pending_of(at, head[PRIORITY])
         head[DELIVERED_AT] = now
-        gather(adds, key, head[DUE_AT], n)
-        gather(adds, at.delivered, now, n)
+        gather(adds, key, score(head[DUE_AT]), n)
+        gather(adds, at.delivered, score(now), n)
         if not rung[key] then
             rung[key] = true
             gather(adds, at.turn, -head[PRIORITY], head[PRIORITY])
             rings[at.queue] = true
         end
     elseif status == PROCESSING then
-        gather(adds, LEASES, head[LEASE_UNTIL], n)
+        gather(adds, LEASES, score(head[LEASE_UNTIL]), n)
     elseif status == SCHEDULED_STATUS then
-        gather(adds, SCHEDULED, head[DUE_AT], n)
+        gather(adds, SCHEDULED, score(head[DUE_AT]), n)
     else
-        gather(adds, EXPIRING, head[EXPIRES_AT], n)
+        gather(adds, EXPIRING, score(head[EXPIRES_AT]), n)
         if head[KEY] then
             gather(deletions, HOLDERS, cmsgpack.pack(at.task, head[KEY]))
         end

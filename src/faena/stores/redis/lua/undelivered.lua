@@ -42,7 +42,7 @@ for _, n in ipairs(numbers) do
     heads[n][DELIVERED_AT] = now
     touch(n)
     gather(removals, ROOT .. 'd:' .. place(heads[n][PLACE]).queue, n)
-    gather(adds, ROOT .. 'd:' .. place(heads[n][PLACE]).queue, now, n)
+    gather(adds, ROOT .. 'd:' .. place(heads[n][PLACE]).queue, score(now), n)
 end
 flush()
 return deliveries(numbers)
