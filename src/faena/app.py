@@ -229,6 +229,11 @@ class _Selected:
         self._memory: MemoryStore | None = None
         for warning in self._selection.warnings:
             log.warning(warning)
+        if self._selection.alone is not None:
+            log.warning(
+                "REDIS_URL is set and not used: what this process enqueues is kept in files, and only workers that "
+                "fell back to files too (`faena up`, or FAENA_STORE=sqlite) will run it"
+            )
 
     def make_store(self, settings: Settings) -> Store:
         """Return a store. In memory all are doors to the same jobs, or one loop would not see another's."""

@@ -249,7 +249,10 @@ def main() -> int:
 
 def _load(reference: str) -> Faena:
     module, _, attribute = reference.partition(":")
-    app: Faena = getattr(import_module(module), attribute)
+    found: Any = import_module(module)
+    for name in attribute.split("."):
+        found = getattr(found, name)
+    app: Faena = getattr(found, "app", found)  # a queue driver stands before its app
     return app
 
 
