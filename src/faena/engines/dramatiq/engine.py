@@ -95,10 +95,14 @@ class DramatiqLayout:
         """Return the key of a queue's list."""
         return f"{self._namespace}:{queue}"
 
-    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> bytes | None:
+    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> tuple[bytes, bytes] | None:
         """Take the id that comes first off the lists."""
         found: Any = redis.blpop(list(keys), timeout=seconds)
-        return None if not found else bytes(found[1])
+        return None if not found else (found[0], found[1])
+
+    def wake(self, pipeline: Pipeline, key: str) -> None:
+        """Append an id of nothing."""
+        pipeline.rpush(key, "wake")
 
     def count(self, redis: Redis, key: str) -> int:
         """Count the ids in a list."""

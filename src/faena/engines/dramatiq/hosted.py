@@ -155,9 +155,9 @@ class Hosted:
         if self._asked > 1:
             self.worker.stop(now=True)
             return
-        self._serving.stop()
         self.desk.close()
         self.worker.stop()
+        threading.Thread(target=self._serving.stop, name="faena-stop", daemon=True).start()
         self._handlers[number](number, frame)
 
     def _ended(self) -> None:

@@ -48,10 +48,14 @@ class HueyLayout:
         """Return the key of a queue's set: that of a huey called ``namespace.queue``."""
         return f"huey.redis.{self._namespace}.{queue}"
 
-    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> bytes | None:
+    def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> tuple[bytes, bytes] | None:
         """Take the message that comes first off the sets."""
         found: Any = redis.bzpopmin(list(keys), timeout=seconds)
-        return None if not found else bytes(found[1])
+        return None if not found else (found[0], found[1])
+
+    def wake(self, pipeline: Pipeline, key: str) -> None:
+        """Add a member that means nothing."""
+        pipeline.zadd(key, {"wake": 0})
 
     def count(self, redis: Redis, key: str) -> int:
         """Count the messages in a set."""
