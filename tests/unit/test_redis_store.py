@@ -89,13 +89,25 @@ async def test_data_of_a_newer_faena_is_left_alone(store: RedisStore, empty_redi
 async def test_a_user_with_few_rights_is_enough(
     store: RedisStore, empty_redis: RedisServer, jobs: JobFactory
 ) -> None:
-    rights = ["on", ">secret", "~faena:*", "resetchannels", "&faena:*", "+@all", "-@admin", "-@dangerous"]
+    rights = [
+        "on",
+        ">secret",
+        "resetchannels",
+        "~faena:*",
+        "&faena:*",
+        "+@all",
+        "-@admin",
+        "-@dangerous",
+        "+info",
+    ]
     assert store._line is not None
     await store._line("ACL", "SETUSER", "worker", *rights)
     url = empty_redis.url.replace("redis://", "redis://worker:secret@")
     async with open_store(url) as limited:
         await limited.insert([jobs.new()])
         assert len(await limited.claim_next(["default"], worker="w", lease=9, limit=1, request="r")) == 1
+        assert (await limited.check()).details["persistence"] == "unknown"
+        await store._line("ACL", "SETUSER", "worker", "-info")
         assert (await limited.check()).version == "unknown"
     with pytest.raises(StoreDown, match="refuses the user or the password"):
         await RedisStore(url.replace("secret", "wrong")).open()
