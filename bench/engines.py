@@ -1,0 +1,129 @@
+"""Faena on each engine beside that engine alone: tracked no-op jobs, two worker processes of eight threads, one Redis.
+
+Both sides are measured alike: the jobs are enqueued, then the workers are started, and the rate is that from the first
+hundredth of the jobs that is seen done to the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import redis
+
+from bench.harness import PATIENCE, ROOT, environment, scratch
+from faena import Faena
+from faena.job import Status
+from faena.settings import Settings
+from faena.task import JobRequest
+from faena.testing.servers import RedisServer
+
+ENGINES = ("direct", "huey", "dramatiq", "celery", "rq", "arq")
+THREADS = 8
+PROCESSES = 2
+
+
+@contextlib.contextmanager
+def running(commands: Sequence[Sequence[str]], folder: Path, **variables: str) -> Iterator[None]:
+    """Worker processes for as long as the block lasts; each in a group of its own, which ends with it."""
+    env = environment() | {"PYTHONPATH": str(ROOT)} | variables
+    with open(folder / "workers.log", "ab") as log:
+        started = [
+            subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=ROOT, start_new_session=True)
+            for command in commands
+        ]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            process.wait()
+
+
+def rate(done: Callable[[], int], jobs: int) -> float:
+    """Jobs per second from the first hundredth that is seen done to the last."""
+    give_up = time.monotonic() + PATIENCE
+    first: tuple[float, int] | None = None
+    while time.monotonic() < give_up:
+        now, count = time.perf_counter(), done()
+        if first is None and count >= jobs / 100:
+            first = (now, count)
+        if first is not None and count >= jobs:
+            return (count - first[1]) / (now - first[0])
+        time.sleep(0.01)
+    raise TimeoutError(f"{done()} of {jobs} jobs were done after {PATIENCE:g} s")
+
+
+def alone(engine: str, url: str, folder: Path, *, jobs: int) -> dict[str, float]:
+    """Measure an engine without Faena."""
+    redis.Redis.from_url(url).flushall()
+    os.environ["BENCH_REDIS"] = url
+    module = importlib.reload(importlib.import_module(f"bench.alone.{engine}_alone"))
+    started = time.perf_counter()
+    module.fill(url, jobs)
+    enqueued = jobs / (time.perf_counter() - started)
+    with running(module.WORKERS, folder, BENCH_REDIS=url):
+        return {"enqueued_per_s": enqueued, "finished_per_s": rate(lambda: module.done(url, jobs), jobs)}
+
+
+def with_faena(engine: str, url: str, folder: Path, *, jobs: int, threads: int = THREADS) -> dict[str, float]:
+    """Measure Faena on an engine, with its Redis store."""
+    redis.Redis.from_url(url).flushall()
+    options = ["--app", "bench.tasks:app", "--data-dir", str(folder), "--store", "redis", "--engine", engine]
+    counts = ["--processes", str(PROCESSES), "--threads", str(threads)]
+    command = [sys.executable, "-m", "faena", "worker", *options, *counts]
+    settings = Settings.load(data_dir=folder, store="redis", engine=engine, redis_url=url)
+    return asyncio.run(_with_faena(settings, command, url, folder, jobs=jobs))
+
+
+async def _with_faena(
+    settings: Settings, command: Sequence[str], url: str, folder: Path, *, jobs: int
+) -> dict[str, float]:
+    from bench.tasks import app as measured
+
+    app = Faena("bench", settings)
+    app._tasks = {name: task.bound_to(app) for name, task in measured.tasks.items()}
+    async with app.connect() as client:
+        started = time.perf_counter()
+        for start in range(0, jobs, 5000):
+            await client.enqueue_many(JobRequest(task="noop") for _ in range(min(5000, jobs - start)))
+        enqueued = jobs / (time.perf_counter() - started)
+        loop = asyncio.get_running_loop()
+
+        def done() -> int:
+            counts = asyncio.run_coroutine_threadsafe(client.store.counts(), loop).result()
+            return sum(count.count for count in counts if count.status is Status.COMPLETED)
+
+        with running([command], folder, REDIS_URL=url):
+            finished = await asyncio.to_thread(rate, done, jobs)
+    return {"enqueued_per_s": enqueued, "finished_per_s": finished}
+
+
+def main(*, quick: bool = False) -> dict[str, object]:
+    """Measure every engine, with Faena and alone, in turns."""
+    figures: dict[str, object] = {}
+    with scratch() as folder, RedisServer(folder) as server:
+        for engine in ENGINES:
+            jobs = {"direct": 50_000, "huey": 10_000, "dramatiq": 10_000}.get(engine, 3_000) // (
+                5 if quick else 1
+            )
+            threads = 200 if engine == "direct" else THREADS
+            mine = with_faena(engine, server.url, folder, jobs=jobs, threads=threads)
+            entry: dict[str, object] = {"faena": mine}
+            if engine != "direct":
+                other = alone(engine, server.url, folder, jobs=jobs)
+                entry |= {"alone": other, "ratio": mine["finished_per_s"] / other["finished_per_s"]}
+            figures[engine] = entry
+    return figures
