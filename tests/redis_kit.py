@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from faena.stores.redis.store import RedisStore
 from faena.testing.servers import RedisServer, redis_program
 
 
@@ -28,3 +31,14 @@ def empty_redis(redis_server: RedisServer) -> Iterator[RedisServer]:
     redis_server.flush()
     yield redis_server
     redis_server.configure("maxmemory", "0")
+
+
+@asynccontextmanager
+async def open_store(url: str, **options: Any) -> AsyncIterator[RedisStore]:
+    """A store at work, closed at the end."""
+    store = RedisStore(url, **options)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()

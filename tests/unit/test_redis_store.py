@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, Self
 
 import pytest
-from tests.redis_kit import empty_redis, redis_server
+from tests.redis_kit import empty_redis, open_store, redis_server
 
 from faena.errors import StoreDown, StoreFull
 from faena.events import EventType, NewEvent
@@ -27,16 +24,6 @@ __all__ = ["empty_redis", "redis_server"]
 
 SOON = 15.0
 LOG = NewEvent(type=EventType.LOG, event="info", message="line")
-
-
-@asynccontextmanager
-async def open_store(url: str, **options: Any) -> AsyncIterator[RedisStore]:
-    store = RedisStore(url, **options)
-    try:
-        await store.open()
-        yield store
-    finally:
-        await store.close()
 
 
 @pytest.fixture
@@ -164,118 +151,6 @@ async def test_a_server_that_hangs_is_down_until_it_goes_on(
         assert await store.get([new.id]) != [None]
 
 
-class Cutting:
-    """A way to the server that is cut just before the next answer comes back, once."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.armed = False
-        self.cuts = 0
-        self._server: asyncio.Server | None = None
-        self._serving: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for serving in self._serving:
-            serving.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-
-    @property
-    def url(self) -> str:
-        assert self._server is not None
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._serving.append(asyncio.create_task(self._serve(reader, writer)))
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        passing = [
-            asyncio.create_task(self._pass_on(reader, back)),
-            asyncio.create_task(self._pass_on(there, writer, cut=True)),
-        ]
-        try:
-            await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in passing:
-                task.cancel()
-            await asyncio.gather(*passing, return_exceptions=True)
-            for end in (back, writer):
-                end.close()
-                with contextlib.suppress(OSError):
-                    await end.wait_closed()
-
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, cut: bool = False
-    ) -> None:
-        while data := await reader.read(65536):
-            if cut and self.armed:
-                self.armed, self.cuts = False, self.cuts + 1
-                return
-            writer.write(data)
-
-
-Call = Callable[[RedisStore, Any], Any]
-REPEATED: dict[str, tuple[Call, int]] = {
-    "insert": (lambda store, job: store.insert([JobFactory(milliseconds=5).new()]), 3),
-    "claim": (lambda store, job: store.claim([job["waiting"]], worker="w", lease=9, request="r"), 3),
-    "claim_next": (
-        lambda store, job: store.claim_next(["default"], worker="w", lease=9, limit=1, request="r"),
-        3,
-    ),
-    "extend": (lambda store, job: store.extend([Lease(job_id=job["held"], token=1)], lease=99), 2),
-    "report": (
-        lambda store, job: store.report([Report(job_id=job["held"], token=1, number=1, events=(LOG, LOG))]),
-        4,
-    ),
-    "finish": (
-        lambda store, job: store.finish([Outcome(job_id=job["held"], token=1, step=Step.COMPLETE)]),
-        3,
-    ),
-}
-
-
-@pytest.mark.parametrize("verb", REPEATED)
-async def test_a_call_whose_answer_was_lost_is_made_once_and_answered(
-    redis_server: RedisServer, empty_redis: RedisServer, verb: str
-) -> None:
-    call, _ = REPEATED[verb]
-    told = []
-    for cut in (False, True):
-        empty_redis.flush()
-        async with Cutting(empty_redis.port) as way, open_store(way.url, clock=FakeClock()) as store:
-            jobs = JobFactory()
-            held, waiting = jobs.new(), jobs.new()
-            await store.insert([held])
-            await store.claim([held.id], worker="w", lease=9, request="first")
-            await store.insert([waiting])
-            way.armed = cut
-            answer = await call(store, {"held": held.id, "waiting": waiting.id})
-            assert way.cuts == cut
-            stories = [await store.story(job.id) for job in (held, waiting)]
-            told.append((answer, stories, await store.counts()))
-    assert told[0] == told[1]
-
-
-async def test_a_call_that_may_not_be_repeated_is_told_to_be_lost(
-    empty_redis: RedisServer, jobs: JobFactory
-) -> None:
-    async with Cutting(empty_redis.port) as way, open_store(way.url) as store:
-        new = jobs.new()
-        await store.insert([new])
-        way.armed = True
-        with pytest.raises(StoreDown):
-            await store.cancel([new.id])
-        (job,) = await store.get([new.id])
-        assert job is not None
-        assert job.status is Status.CANCELLED
-
-
 # A server that is full
 
 
@@ -321,6 +196,17 @@ async def test_an_emptied_server_begins_anew_and_is_told(
         assert (await store.check()).details["epoch"] != epoch
     assert "was emptied" in caplog.text
     assert len(await store.claim_next(["default"], worker="w", lease=9, limit=9, request="s")) == 1
+
+
+async def test_a_beat_notices_that_the_server_was_emptied(
+    store: RedisStore, empty_redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.beat(a_worker(), ttl=9)
+    assert "was emptied" not in caplog.text
+    empty_redis.flush()
+    await store.beat(a_worker(), ttl=9)
+    assert "was emptied" in caplog.text
+    assert len(await store.workers()) == 1
 
 
 # Keys and connections

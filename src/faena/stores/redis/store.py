@@ -148,10 +148,13 @@ class RedisStore:
         schema, epoch, refused = await self._run("open")
         if int(schema) > SCHEMA_VERSION:
             raise StoreDown(f"the data was made by a newer Faena (version {int(schema)}): upgrade this one")
+        self._note_epoch(epoch)
+        return int(refused or 0)
+
+    def _note_epoch(self, epoch: bytes) -> None:
         if self._epoch not in (None, epoch):
             log.warning("%s was emptied: the jobs that it held are gone", self._location)
         self._epoch = epoch
-        return int(refused or 0)
 
     async def _run(self, verb: str, *arguments: Any, again: bool = True) -> Any:
         if self._line is None:
@@ -289,7 +292,7 @@ class RedisStore:
             await bell.changed(names, rung, wait)
 
     async def beat(self, worker: WorkerInfo, *, ttl: float) -> None:
-        await self._run("beat", worker.id, repr(ttl), encode_json(worker))
+        self._note_epoch(await self._run("beat", worker.id, repr(ttl), encode_json(worker)))
 
     async def leave(self, worker_id: str) -> None:
         await self._run("leave", worker_id)

@@ -1,4 +1,5 @@
--- Remember a worker. ARGV: id, ttl, its description.
+-- Remember a worker. ARGV: id, ttl, its description. Answers the epoch.
 redis.call('HDEL', WORKERS, ARGV[4])  -- first, so that a full Redis still knows its workers
 redis.call('HSET', WORKERS, ARGV[4], cmsgpack.pack(now + tonumber(ARGV[5]), now, ARGV[6]))
-return 1
+begin()
+return redis.call('HGET', META, 'epoch')
