@@ -50,7 +50,7 @@ class HostedWorker(Protocol):
 def hosted_app(url: str, worker: HostedWorker, tasks: Iterable[str]) -> Celery:
     """Make the app that serves a worker's queues: every task of Faena by its own name, and no retries, results,
     delays or second deliveries of Celery's."""
-    app = Celery("faena", broker=url, set_as_current=False)
+    app = Celery("faena", broker=_broker(url), set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -68,7 +68,7 @@ def hosted_app(url: str, worker: HostedWorker, tasks: Iterable[str]) -> Celery:
             "visibility_timeout": 3600,
             "socket_connect_timeout": 2,
             "socket_timeout": 10,
-            "socket_keepalive": True,
+            **({} if url.startswith("unix") else {"socket_keepalive": True}),
             "health_check_interval": 10,
         },
     )
@@ -76,6 +76,11 @@ def hosted_app(url: str, worker: HostedWorker, tasks: Iterable[str]) -> Celery:
         _register(app, worker, name)
     app.steps["worker"].add(_step(worker))
     return app
+
+
+def _broker(url: str) -> str:
+    """Return an address as Celery writes it: a socket's differently."""
+    return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix") else url
 
 
 def _register(app: Celery, worker: HostedWorker, name: str) -> None:

@@ -243,14 +243,15 @@ def connect(url: str, *, timeout: float, connections: int) -> Redis:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
+    more = {} if url.startswith("unix") else {"socket_keepalive": True}
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=timeout,
         socket_connect_timeout=min(timeout, 2.0),
         socket_timeout=timeout,
-        socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
+        **more,
     )
     return Redis(connection_pool=pool)
 
