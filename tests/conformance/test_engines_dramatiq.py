@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import signal
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import dramatiq
+import psutil
 import pytest
+from dramatiq.brokers.redis import RedisBroker
 from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
 
 from faena.engines.dramatiq import DramatiqEngine
 from faena.engines.dramatiq.engine import check_version
+from faena.engines.dramatiq.hosted import _in_order
 from faena.testing.engines import (
     EngineConformance,
     ProcessConformance,
     Transport,
     WorkerConformance,
+    deliveries,
 )
+from faena.testing.engines.bench import Bench
+from faena.testing.engines.processes import Crew
 
 __all__ = ["fresh_server", "redis_server"]
 
@@ -91,3 +102,54 @@ class TestDramatiqWithAWorker(OnDramatiq, WorkerConformance):
 
 class TestDramatiqInProcesses(OnDramatiq, ProcessConformance):
     commands = ("dramatiq",)
+
+    async def test_dramatiqs_log_shows_the_task_by_its_name_with_the_job(
+        self, bench: Bench, crew: Crew, tmp_path: Path
+    ) -> None:
+        worker = crew.start("dramatiq", "-v", "--queues", "low", "default")
+        jobs = [await bench.enqueue(name=queue, queue=queue) for queue in ("low", "default")]
+        for job in jobs:
+            await bench.completed(job)
+        worker.send_signal(signal.SIGTERM)
+        assert await crew.end(worker) == 0
+        log = (tmp_path / "worker-0.log").read_text()
+        assert all(f"note('{job.id}')" in log for job in jobs)
+
+    async def test_a_killed_process_takes_its_siblings_along_and_its_job_is_run_by_the_next(
+        self, bench: Bench, crew: Crew
+    ) -> None:
+        worker = crew.start("dramatiq")
+        job = await bench.enqueue(name="job", seconds=1.0)
+        await bench.begun("job")
+        children = psutil.Process(worker.pid).children(recursive=True)
+        os.kill(bench.witness.sights("job")[0].pid, signal.SIGKILL)
+        assert await crew.end(worker) != 0
+        await bench.until(
+            lambda: not any(child.is_running() for child in children), "all its processes to end"
+        )
+        crew.start("dramatiq")
+        assert (await bench.completed(job)).crashes == 1
+
+    async def test_settings_that_no_worker_can_start_with_end_it_at_once(self, crew: Crew) -> None:
+        worker = crew.start("dramatiq", FAENA_APP="nowhere:app")
+        assert await crew.end(worker) == 2
+        assert "nowhere" in crew.logs()
+
+
+def test_dramatiqs_own_broker_reads_what_faena_sends(fresh_server: Server) -> None:
+    engine = DramatiqEngine(fresh_server.url)
+    broker = RedisBroker(url=fresh_server.url, namespace=engine.namespace, middleware=[])
+    engine.deliver(deliveries("job-1", "job-2"))
+    fetched = [dramatiq.Message.decode(data) for data in broker.do_fetch("default", 10)]
+    assert [str(message) for message in fetched] == ["thumbnail('job-1')", "thumbnail('job-2')"]
+    for message in fetched:
+        broker.do_ack("default", message.options["redis_message_id"])
+    assert broker.do_qsize("default") == engine.depth("default") == 0
+    broker.client.close()
+    engine.close()
+
+
+def test_queues_are_served_in_the_order_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["dramatiq", "faena.engines.dramatiq_app", "-Q", "z", "b", "a"])
+    assert _in_order({"a", "b", "z"}, ("high", "default")) == ("z", "b", "a")
+    assert _in_order(None, ("high", "default")) == ("high", "default")
