@@ -290,3 +290,18 @@ async def test_a_search_goes_through_more_jobs_than_one_script_looks_at(
 async def test_a_cursor_that_is_none_lists_nothing(store: RedisStore, jobs: JobFactory) -> None:
     await store.insert([jobs.new()])
     assert (await store.find(Query(cursor="no number"))).jobs == ()
+
+
+async def test_a_large_log_is_read_in_parts(
+    store: RedisStore, jobs: JobFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faena.stores.redis.store.LOG_BYTES", 1000)
+    position = (await store.published(None, wait=0)).position
+    for _ in range(10):
+        await store.insert(jobs.several(50))
+    sizes = []
+    while (part := await store.published(position, wait=0)).told:
+        assert not part.gap
+        sizes.append(len(part.told))
+        position = part.position
+    assert sizes == [50] * 10

@@ -65,7 +65,9 @@ CONNECT_PATIENCE: Final = 2.0
 ANSWER_PATIENCE: Final = 5.0
 """Seconds to wait for an answer."""
 LOG_ENTRIES: Final = 50
-"""Entries of the event log that one reading takes at most."""
+"""Entries of the event log (each of one call) that one reading takes at most."""
+LOG_BYTES: Final = 500_000
+"""Bytes after which a reading takes no further entry, so that decoding them does not hold up the loop."""
 LOOKED_AT: Final = 2000
 """Jobs that one script looks at for a search: others' calls run between two of them."""
 
@@ -261,7 +263,7 @@ class RedisStore:
     async def published(self, after: int | None, *, wait: float) -> Published:
         if after is None:
             await self._listening()
-            last, *_ = await self._run("published", "", 0)
+            last, *_ = await self._run("published", "", 0, 0)
             return Published(position=int(last))
         bell = await self._listening() if wait > 0 else None
         until = time.monotonic() + wait
@@ -274,7 +276,7 @@ class RedisStore:
             await bell.changed([FEED], rung, left)
 
     async def _read_log(self, after: int) -> Published:
-        last, first, end, *entries = await self._run("published", after, LOG_ENTRIES)
+        last, first, end, *entries = await self._run("published", after, LOG_ENTRIES, LOG_BYTES)
         if not entries:  # all between was pruned, or this Redis was emptied or restored from an older copy
             return Published(position=int(last), gap=int(last) != after)
         return Published(position=int(end), told=told_of(entries), gap=int(first) != after + 1)
