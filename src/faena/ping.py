@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
 ANSWERS_WITHIN: Final = 2.0
-"""Seconds for a connection, and for an answer."""
+"""Seconds for a connection and an answer, together."""
 
 
 def redis_fault(url: str) -> str | None:
     """Return None when something that speaks Redis answers there (a password is not tried), else why not."""
+    deadline = monotonic() + ANSWERS_WITHIN
     try:
         with _connect(url) as connection:
+            connection.settimeout(max(deadline - monotonic(), 0.1))
             connection.sendall(b"PING\r\n")
             answer = connection.recv(64)
     except (OSError, ValueError) as error:

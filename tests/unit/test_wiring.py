@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,6 +176,17 @@ def test_what_answers_but_is_not_redis_is_told(data_dir: Path) -> None:
     with server_that_answers(b"HTTP/1.1 400 Bad Request\r\n") as url:
         chosen = select(Settings(data_dir=data_dir, redis_url=url))
     assert "does not speak Redis" in chosen.warnings[0]
+
+
+def test_a_redis_that_hangs_is_given_up_within_two_seconds(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        chosen = select(
+            Settings(data_dir=data_dir, redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        )
+        took = time.monotonic() - began
+    assert chosen.warnings == ("Failed to connect to Redis for Dramatiq: timed out",)
+    assert 1.5 < took < 2.5
 
 
 def test_a_redis_address_with_an_impossible_port_is_told(data_dir: Path) -> None:
