@@ -308,3 +308,13 @@ def test_the_first_jobs_of_a_worker_are_named() -> None:
     assert running_jobs([]) == ""
     assert running_jobs(["a", "b", "c"]) == "a\nb\nc"
     assert running_jobs(["a", "b", "c", "d", "e"]) == "a\nb\nc\nand 2 more"
+
+
+def test_doctor_calls_a_silent_redis_a_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.delenv("FAENA_STORE", raising=False)
+    result = run("doctor", "--store", "auto", "--json")
+    findings = json.loads(result.stdout)["findings"]
+    faults = [one["told"] for one in findings if one["level"] == "fault"]
+    assert result.exit_code == 1
+    assert any("`faena api` and `faena worker` will not start" in fault for fault in faults)

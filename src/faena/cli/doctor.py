@@ -69,6 +69,13 @@ def _selection(cli: Command) -> Iterator[Finding]:
     yield Finding(check="selection", level=OK, told=told)
     for warning in chosen.warnings:
         yield Finding(check="selection", level=WARNING, told=warning)
+    if chosen.alone is not None:
+        yield Finding(
+            check="selection",
+            level=FAULT,
+            told=f"REDIS_URL is set, and {chosen.alone}: `faena api` and `faena worker` will not start",
+            advice="start Redis; or unset REDIS_URL, or set FAENA_STORE=sqlite, everywhere. `faena up` works meanwhile",
+        )
 
 
 def _application(cli: Command) -> Iterator[Finding]:
