@@ -11,17 +11,15 @@ import contextlib
 import importlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import redis
 
-from bench.harness import PATIENCE, ROOT, environment, scratch
+from bench.harness import PATIENCE, ROOT, app_in, environment, scratch, worker_command
 from faena import Faena
 from faena.job import Status
-from faena.settings import Settings
 from faena.task import JobRequest
 from faena.testing.servers import RedisServer
 
@@ -81,20 +79,13 @@ def alone(engine: str, url: str, folder: Path, *, jobs: int) -> dict[str, float]
 def with_faena(engine: str, url: str, folder: Path, *, jobs: int, threads: int = THREADS) -> dict[str, float]:
     """Measure Faena on an engine, with its Redis store."""
     redis.Redis.from_url(url).flushall()
-    options = ["--app", "bench.tasks:app", "--data-dir", str(folder), "--store", "redis", "--engine", engine]
-    counts = ["--processes", str(PROCESSES), "--threads", str(threads)]
-    command = [sys.executable, "-m", "faena", "worker", *options, *counts]
-    settings = Settings.load(data_dir=folder, store="redis", engine=engine, redis_url=url)
-    return asyncio.run(_with_faena(settings, command, url, folder, jobs=jobs))
+    command = worker_command(folder, engine=engine, threads=threads, processes=PROCESSES, store="redis")
+    return asyncio.run(_with_faena(app_in(folder, engine=engine, redis=url), command, url, folder, jobs=jobs))
 
 
 async def _with_faena(
-    settings: Settings, command: Sequence[str], url: str, folder: Path, *, jobs: int
+    app: Faena, command: Sequence[str], url: str, folder: Path, *, jobs: int
 ) -> dict[str, float]:
-    from bench.tasks import app as measured
-
-    app = Faena("bench", settings)
-    app._tasks = {name: task.bound_to(app) for name, task in measured.tasks.items()}
     async with app.connect() as client:
         started = time.perf_counter()
         for start in range(0, jobs, 5000):

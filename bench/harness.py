@@ -28,31 +28,35 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def settings(folder: Path, *, engine: str) -> Settings:
-    """The embedded store in ``folder`` with an engine."""
-    return Settings.load(data_dir=folder, store="sqlite", engine=engine)
+def settings(folder: Path, *, engine: str, redis: str | None = None) -> Settings:
+    """An engine with the embedded store in ``folder``, or with the store in a Redis."""
+    if redis is None:
+        return Settings.load(data_dir=folder, store="sqlite", engine=engine)
+    return Settings.load(data_dir=folder, store="redis", engine=engine, redis_url=redis)
 
 
-def app_in(folder: Path, *, engine: str) -> Faena:
-    """The measured tasks, bound to a store in ``folder``."""
+def app_in(folder: Path, *, engine: str, redis: str | None = None) -> Faena:
+    """The measured tasks, bound to a store in ``folder`` or in a Redis."""
     from bench.tasks import app
 
-    bound = Faena("bench", settings(folder, engine=engine))
+    bound = Faena("bench", settings(folder, engine=engine, redis=redis))
     bound._tasks = {name: task.bound_to(bound) for name, task in app.tasks.items()}
     return bound
 
 
-def environment() -> dict[str, str]:
+def environment(redis: str | None = None) -> dict[str, str]:
     """The environment of a worker: nothing of the caller's Faena settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("FAENA_")}
-    return clean | {"PYTHONPATH": str(ROOT)}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FAENA_", "REDIS_URL"))
+    }
+    return clean | {"PYTHONPATH": str(ROOT)} | ({} if redis is None else {"REDIS_URL": redis})
 
 
 def worker_command(
-    folder: Path, *, engine: str, threads: int, processes: int = 1, extra: tuple[str, ...] = ()
+    folder: Path, *, engine: str, threads: int, processes: int = 1, store: str = "sqlite"
 ) -> list[str]:
     """The command that starts a worker as a user would."""
-    options = ["--app", "bench.tasks:app", "--data-dir", str(folder), "--store", "sqlite", "--engine", engine]
+    options = ["--app", "bench.tasks:app", "--data-dir", str(folder), "--store", store, "--engine", engine]
     counts = ["--threads", str(threads), "--processes", str(processes)]
     return [sys.executable, "-m", "faena", "worker", *options, *counts]
 

@@ -15,29 +15,50 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import psutil
 
-from bench.harness import PATIENCE, app_in, counted, environment, reading, scratch, worker_command
+from bench.harness import PATIENCE, app_in, environment, scratch, worker_command
+from faena.client import Client
+from faena.errors import Unavailable
 from faena.events import EventType
 from faena.job import Job, Status
 from faena.ports.store import Query, Story
 from faena.task import JobRequest
+from faena.testing.servers import RedisServer
 
 PROCESSES = 4
 LEASE = 1.5
 """Seconds. Short, so that a job of a killed worker is soon run again."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How many jobs to run, and what to do to those who run them."""
+
+    engine: str
+    jobs: int
+    kills: int = 0
+    stops: int = 0
+    supervisors: int = 0
+    """How often the supervisor is killed, besides."""
+    restarts: int = 0
+    """How often Redis is killed and started again."""
+
+
 @dataclass
 class Disturbance:
-    """What was done to the workers."""
+    """What was done to the workers, by process id."""
 
     killed: list[int] = field(default_factory=list)
     stopped: list[int] = field(default_factory=list)
+    shaken: list[int] = field(default_factory=list)
+    """Those whose supervisor or whose Redis was killed: their jobs may have been taken from them, too."""
+    supervisors: int = 0
+    restarts: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,28 +75,51 @@ class Run:
         return int(self.name.split("-")[0])
 
 
-@contextlib.contextmanager
-def workers(folder: Path, *, engine: str, threads: int) -> Iterator[psutil.Process]:
-    """`faena worker --processes 4`; gives the supervisor."""
-    command = worker_command(folder, engine=engine, threads=threads, processes=PROCESSES)
-    env = environment() | {"FAENA_LEASE": str(LEASE), "FAENA_MAX_CRASHES": "50"}
-    with open(folder / "worker.log", "ab") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    try:
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
+class Crew:
+    """`faena worker --processes 4` for as long as the block lasts; its supervisor may be killed, too."""
+
+    def __init__(self, folder: Path, *, engine: str, threads: int, redis: str | None) -> None:
+        store = "sqlite" if redis is None else "redis"
+        self._command = worker_command(
+            folder, engine=engine, threads=threads, processes=PROCESSES, store=store
+        )
+        self._env = environment(redis) | {"FAENA_LEASE": str(LEASE), "FAENA_MAX_CRASHES": "50"}
+        self._log = folder / "worker.log"
+        self._process = self._start()
+
+    @property
+    def pids(self) -> list[int]:
+        """The worker processes that live now."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [child.pid for child in psutil.Process(self._process.pid).children()]
+        return []
+
+    def kill_supervisor(self) -> None:
+        """Kill it and start another one, as an operator's own supervisor would. Its workers end by themselves."""
+        self._process.kill()
+        self._process.wait()
+        self._process = self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.terminate()
         try:
-            process.wait(60)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with open(self._log, "ab") as log:
+            return subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
 
 
-def one_of(supervisor: psutil.Process, chance: random.Random, *, runs: Path, but: set[int]) -> int | None:
+def one_of(crew: Crew, chance: random.Random, *, runs: Path, but: set[int]) -> int | None:
     """Return the id of a worker process that has run a job, at random; None while there is none."""
     busy = {int(path.stem) for path in runs.glob("*.log")}
-    children = [child.pid for child in supervisor.children() if child.pid in busy - but]
+    children = [pid for pid in crew.pids if pid in busy - but]
     return chance.choice(children) if children else None
 
 
@@ -90,16 +134,10 @@ def send(pid: int | None, number: signal.Signals) -> bool:
 
 
 async def disturb(
-    supervisor: psutil.Process,
-    done: asyncio.Event,
-    *,
-    runs: Path,
-    kills: int,
-    stops: int,
-    chance: random.Random,
+    crew: Crew, plan: Plan, *, runs: Path, chance: random.Random, redis: RedisServer | None
 ) -> Disturbance:
-    """Kill and stop worker processes at random moments until enough was done."""
-    disturbance = Disturbance()
+    """Kill and stop worker processes, kill the supervisor and Redis, at random moments until enough was done."""
+    done = Disturbance()
     asleep: set[int] = set()
 
     async def stop_for_a_while(pid: int) -> None:
@@ -108,58 +146,60 @@ async def disturb(
         asleep.discard(pid)
 
     naps: list[asyncio.Task[None]] = []
-    while len(disturbance.killed) < kills or len(disturbance.stopped) < stops:
+    while len(done.killed) < plan.kills or len(done.stopped) < plan.stops:
         await asyncio.sleep(chance.uniform(0.02, 0.25))
-        stop = len(disturbance.stopped) < stops and (
-            len(disturbance.killed) >= kills or chance.random() < 0.3
-        )
-        pid = one_of(supervisor, chance, runs=runs, but=asleep)
+        stop = len(done.stopped) < plan.stops and (len(done.killed) >= plan.kills or chance.random() < 0.3)
+        pid = one_of(crew, chance, runs=runs, but=asleep)
         if stop and len(asleep) < PROCESSES - 1 and send(pid, signal.SIGSTOP):
             assert pid is not None
             asleep.add(pid)
-            disturbance.stopped.append(pid)
+            done.stopped.append(pid)
             naps.append(asyncio.create_task(stop_for_a_while(pid)))
         elif not stop and send(pid, signal.SIGKILL):
             assert pid is not None
-            disturbance.killed.append(pid)
+            done.killed.append(pid)
+        if done.supervisors < plan.supervisors * len(done.killed) // max(plan.kills, 1):
+            done.supervisors += 1
+            done.shaken += crew.pids
+            crew.kill_supervisor()
+        if redis is not None and done.restarts < plan.restarts * len(done.killed) // max(plan.kills, 1):
+            done.restarts += 1
+            done.shaken += crew.pids
+            redis.kill()
+            await asyncio.sleep(chance.uniform(0.2, 3.0))
+            redis.start()
     await asyncio.gather(*naps)
-    done.set()
-    return disturbance
+    return done
 
 
 async def feed_and_disturb(
-    folder: Path, *, engine: str, jobs: int, kills: int, stops: int, chance: random.Random
+    folder: Path, plan: Plan, *, chance: random.Random, redis: RedisServer | None
 ) -> tuple[Disturbance, float]:
     """Enqueue jobs little by little for as long as the disturbance goes on, wait until all have ended."""
-    app = app_in(folder, engine=engine)
+    url = None if redis is None else redis.url
     runs = folder / "runs"
     runs.mkdir()
-    quiet = asyncio.Event()
-    async with app.connect() as client:
-        with workers(folder, engine=engine, threads=2) as supervisor:
-            disturbing = asyncio.create_task(
-                disturb(supervisor, quiet, runs=runs, kills=kills, stops=stops, chance=chance)
-            )
+    async with app_in(folder, engine=plan.engine, redis=url).connect() as client:
+        with Crew(folder, engine=plan.engine, threads=2, redis=url) as crew:
+            disturbing = asyncio.create_task(disturb(crew, plan, runs=runs, chance=chance, redis=redis))
             sent = 0
-            while sent < jobs:
-                waiting = sum(c.count for c in await client.store.counts() if not c.status.final)
-                if waiting < 40 or quiet.is_set():
-                    some = min(20, jobs - sent)
-                    await client.enqueue_many(
-                        JobRequest(task="trace", args={"number": sent + n, "folder": str(runs)})
-                        for n in range(some)
-                    )
-                    sent += some
-                else:
-                    await asyncio.sleep(0.05)
+            while sent < plan.jobs:
+                with contextlib.suppress(Unavailable):  # Redis is being restarted
+                    if disturbing.done() or await _waiting(client) < 40:
+                        request = JobRequest(task="trace", args={"number": sent, "folder": str(runs)})
+                        await client.enqueue_many([request])
+                        sent += 1
+                        continue
+                await asyncio.sleep(0.05)
             disturbance = await disturbing
             calm = time.monotonic()
-            with reading(folder) as connection:
-                while sum(counted(connection, final) for final in (3, 4, 5)) < jobs:
-                    await asyncio.sleep(0.05)
-                    if time.monotonic() - calm > PATIENCE:
-                        break
+            while await _waiting(client) and time.monotonic() - calm < PATIENCE:
+                await asyncio.sleep(0.05)
             return disturbance, time.monotonic() - calm
+
+
+async def _waiting(client: Client) -> int:
+    return sum(count.count for count in await client.store.counts() if not count.status.final)
 
 
 def runs_in(folder: Path) -> list[Run]:
@@ -176,10 +216,11 @@ def runs_in(folder: Path) -> list[Run]:
     return [Run(job_id=job_id, name=name, ended=name in ended) for name, job_id in started.items()]
 
 
-async def stories_in(folder: Path, *, engine: str) -> list[Story]:
-    """Read all jobs with their events."""
+async def stories_in(folder: Path, *, engine: str, redis: str | None) -> tuple[list[Story], int]:
+    """Read all jobs with their events, and how many stale writes were refused."""
     stories: list[Story] = []
-    async with app_in(folder, engine=engine).connect() as client:
+    async with app_in(folder, engine=engine, redis=redis).connect() as client:
+        health = await client.store.check()
         cursor: str | None = None
         while True:
             page = await client.store.find(Query(limit=200, cursor=cursor))
@@ -189,7 +230,7 @@ async def stories_in(folder: Path, *, engine: str) -> list[Story]:
                 stories.append(story)
             cursor = page.cursor
             if cursor is None:
-                return stories
+                return stories, int(health.details["stale_writes_refused"])
 
 
 def faults(stories: list[Story], runs: list[Run], disturbance: Disturbance, *, jobs: int) -> list[str]:
@@ -198,7 +239,7 @@ def faults(stories: list[Story], runs: list[Run], disturbance: Disturbance, *, j
     runs_of: dict[str, list[Run]] = {}
     for run in runs:
         runs_of.setdefault(run.job_id, []).append(run)
-    disturbed = set(disturbance.killed) | set(disturbance.stopped)
+    disturbed = {*disturbance.killed, *disturbance.stopped, *disturbance.shaken}
     if len(stories) != jobs:
         found.append(f"{jobs} jobs were acknowledged and {len(stories)} are stored")
     for story in stories:
@@ -243,42 +284,78 @@ def stale_writes(job: Job, story: Story, winner: str) -> list[str]:
     return found
 
 
-def prove(*, engine: str, jobs: int, kills: int, stops: int, seed: int) -> dict[str, object]:
-    """Run, disturb, check. The figure ``faults`` must be empty."""
-    with scratch() as folder:
+def prove(
+    *,
+    engine: str,
+    jobs: int,
+    kills: int = 0,
+    stops: int = 0,
+    supervisors: int = 0,
+    restarts: int = 0,
+    seed: int,
+    on_redis: bool = False,
+) -> dict[str, object]:
+    """Run, disturb, check. The figure ``faults`` must be empty.
+
+    On Redis the server appends each write to its file and syncs it (``appendfsync always``), so that killing it loses
+    nothing that it acknowledged. An enqueue whose answer was lost may have been carried out all the same: with
+    restarts there may be more jobs stored than were acknowledged, never fewer.
+    """
+    plan = Plan(
+        engine=engine, jobs=jobs, kills=kills, stops=stops, supervisors=supervisors, restarts=restarts
+    )
+    with scratch() as folder, contextlib.ExitStack() as stack:
+        redis: RedisServer | None = None
+        if on_redis:
+            options = ("--appendonly", "yes", "--appendfsync", "always")
+            redis = stack.enter_context(RedisServer(folder, *options))
         started = time.monotonic()
         disturbance, settled = asyncio.run(
-            feed_and_disturb(
-                folder, engine=engine, jobs=jobs, kills=kills, stops=stops, chance=random.Random(seed)
-            )
+            feed_and_disturb(folder, plan, chance=random.Random(seed), redis=redis)
         )
-        stories = asyncio.run(stories_in(folder, engine=engine))
+        url = None if redis is None else redis.url
+        stories, refused = asyncio.run(stories_in(folder, engine=engine, redis=url))
         runs = runs_in(folder)
-        with reading(folder) as connection:
-            row = connection.execute("SELECT value FROM meta WHERE name = 'refused'").fetchone()
+        stored = max(jobs, len(stories)) if restarts else jobs
         return {
+            "engine": engine,
+            "store": "redis" if on_redis else "sqlite",
             "jobs": jobs,
+            "jobs_stored": len(stories),
             "kills": len(disturbance.killed),
             "stops": len(disturbance.stopped),
+            "supervisors_killed": disturbance.supervisors,
+            "redis_restarts": disturbance.restarts,
             "lease_s": LEASE,
             "runs": len(runs),
             "extra_runs": len(runs) - len(stories),
             "rescues": sum(story.job.crashes for story in stories),
             "statuses": dict(Counter(str(story.job.status) for story in stories)),
-            "stale_writes_refused": 0 if row is None else int(row[0]),
+            "stale_writes_refused": refused,
             "seconds": time.monotonic() - started,
             "seconds_after_the_last_kill": settled,
-            "faults": faults(stories, runs, disturbance, jobs=jobs),
+            "faults": faults(stories, runs, disturbance, jobs=stored),
         }
 
 
 def main(*, quick: bool = False) -> dict[str, object]:
-    """5,000 jobs under 100 kills; 2,000 under 50 stops past the lease."""
+    """5,000 jobs under 100 kills; 2,000 under 50 stops past the lease; each engine on Redis under 60 kills, 5 of the
+    supervisor and 5 restarts of Redis."""
     scale = 10 if quick else 1
-    return {
-        "kill_9": prove(engine="direct", jobs=5000 // scale, kills=100 // scale, stops=0, seed=1),
-        "stopped_past_the_lease": prove(
-            engine="direct", jobs=2000 // scale, kills=0, stops=50 // scale, seed=2
-        ),
-        "huey_kill_9": prove(engine="huey", jobs=1000 // scale, kills=20 // scale, stops=0, seed=3),
+    figures: dict[str, object] = {
+        "kill_9": prove(engine="direct", jobs=5000 // scale, kills=100 // scale, seed=1),
+        "stopped_past_the_lease": prove(engine="direct", jobs=2000 // scale, stops=50 // scale, seed=2),
+        "huey_kill_9": prove(engine="huey", jobs=1000 // scale, kills=20 // scale, seed=3),
     }
+    for number, engine in enumerate(("direct", "dramatiq", "huey", "celery", "rq", "arq"), 4):
+        few = 1 if quick else 5
+        figures[f"{engine}_on_redis"] = prove(
+            engine=engine,
+            jobs=5000 // scale,
+            kills=60 // scale,
+            supervisors=few,
+            restarts=few,
+            seed=number,
+            on_redis=True,
+        )
+    return figures

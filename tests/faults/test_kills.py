@@ -7,6 +7,8 @@ import sys
 import pytest
 from bench.kills import prove
 
+from faena.testing.servers import redis_program
+
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL and no SIGSTOP"),
     pytest.mark.timeout(180),
@@ -15,14 +17,23 @@ pytestmark = [
 
 @pytest.mark.parametrize("engine", ["direct", "huey"])
 def test_no_job_is_lost_or_completed_twice_when_workers_are_killed(engine: str) -> None:
-    proof = prove(engine=engine, jobs=250, kills=6, stops=0, seed=20261121)
+    proof = prove(engine=engine, jobs=250, kills=6, seed=20261121)
     assert proof["faults"] == []
     assert proof["kills"] == 6
     assert proof["statuses"] == {"completed": 250}
 
 
 def test_a_worker_that_wakes_up_after_its_lease_writes_nothing() -> None:
-    proof = prove(engine="direct", jobs=200, kills=0, stops=4, seed=20261121)
+    proof = prove(engine="direct", jobs=200, stops=4, seed=20261121)
     assert proof["faults"] == []
     assert proof["stops"] == 4
     assert proof["statuses"] == {"completed": 200}
+
+
+@pytest.mark.skipif(redis_program() is None, reason="there is no redis-server")
+@pytest.mark.parametrize("engine", ["direct", "dramatiq", "huey", "celery", "rq", "arq"])
+def test_no_job_is_lost_when_workers_supervisor_and_redis_are_killed(engine: str) -> None:
+    proof = prove(engine=engine, jobs=150, kills=3, supervisors=1, restarts=1, seed=20261121, on_redis=True)
+    assert proof["faults"] == []
+    assert (proof["supervisors_killed"], proof["redis_restarts"]) == (1, 1)
+    assert proof["statuses"] == {"completed": proof["jobs_stored"]}
