@@ -7,10 +7,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from faena.ports.engine import Delivery, Engine, ServeOptions
+from faena.ports.store import Store, StoreOptions
 
 PATIENCE = 30.0
 """Seconds after which a test gives up waiting for what must happen. When all is well nothing waits that long."""
@@ -33,6 +35,13 @@ class Transport(ABC):
     @abstractmethod
     def settings(self) -> Mapping[str, str]:
         """The environment that leads ``faena worker`` in another process to this transport."""
+
+    def make_store(self, directory: Path) -> Store:
+        """Return the store that jobs are kept in, not yet opened: where `settings` lead ``faena worker``, too. A SQLite
+        file in ``directory`` unless a transport is tried with another."""
+        from faena.stores.sqlite.store import SQLiteStore
+
+        return SQLiteStore(directory / "faena.db", options=StoreOptions())
 
     def close(self) -> None:
         """Let go of what the transport itself has open. Safe to repeat."""

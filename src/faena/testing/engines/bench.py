@@ -11,7 +11,7 @@ from typing import Any
 from faena.client import Client
 from faena.job import Job, Status
 from faena.ports.engine import Engine
-from faena.ports.store import Store, StoreOptions
+from faena.ports.store import Store
 from faena.settings import Settings
 from faena.task import JobRequest
 from faena.testing.engines.base import PATIENCE, Transport
@@ -98,11 +98,10 @@ class Bench:
 
 @asynccontextmanager
 async def opened_bench(transport: Transport, directory: Path, witness: Witness) -> AsyncIterator[Bench]:
-    """Make a bench on a SQLite file in ``directory``, where ``faena worker`` would look for it."""
-    from faena.stores.sqlite.store import SQLiteStore
+    """Make a bench on the transport's store, with ``directory`` for what it keeps in files."""
 
     def make_store() -> Store:
-        return SQLiteStore(directory / "faena.db", options=StoreOptions())
+        return transport.make_store(directory)
 
     async with AsyncExitStack() as stack:
         store, engine = make_store(), transport.engine()
