@@ -57,6 +57,7 @@ def hosted_app(url: str, worker: HostedWorker, tasks: Iterable[str]) -> Celery:
         task_ignore_result=True,
         task_acks_late=False,
         worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
         task_queues=[Queue(queue, Exchange(queue), routing_key=queue) for queue in worker.queues],
         task_default_queue=worker.queues[0],
         broker_connection_retry_on_startup=True,
