@@ -6,8 +6,9 @@ import sys
 
 import pytest
 from bench.kills import prove
+from tests.redis_kit import redis_server
 
-from faena.testing.servers import redis_program
+__all__ = ["redis_server"]
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL and no SIGSTOP"),
@@ -30,7 +31,7 @@ def test_a_worker_that_wakes_up_after_its_lease_writes_nothing() -> None:
     assert proof["statuses"] == {"completed": 200}
 
 
-@pytest.mark.skipif(redis_program() is None, reason="there is no redis-server")
+@pytest.mark.usefixtures("redis_server")  # to skip or to fail where there is none; each proof starts its own
 @pytest.mark.parametrize("engine", ["direct", "dramatiq", "huey", "celery", "rq", "arq"])
 def test_no_job_is_lost_when_workers_supervisor_and_redis_are_killed(engine: str) -> None:
     proof = prove(engine=engine, jobs=150, kills=3, supervisors=1, restarts=1, seed=20261121, on_redis=True)
