@@ -10,6 +10,8 @@ from tests.redis_kit import empty_redis, redis_server
 
 from faena.engines.direct import DirectEngine
 from faena.ports.engine import Engine
+from faena.ports.store import Store, StoreOptions
+from faena.stores.redis.store import RedisStore
 from faena.testing.engines import ProcessConformance, Transport
 from faena.testing.servers import RedisServer
 
@@ -25,6 +27,9 @@ class RedisOnly(Transport):
 
     def maker(self) -> Callable[[], Engine]:
         return DirectEngine
+
+    def make_store(self, directory: Path) -> Store:
+        return RedisStore(self._url, options=StoreOptions())
 
     def settings(self) -> Mapping[str, str]:
         return {
