@@ -10,11 +10,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import msgspec
 from arq.connections import ArqRedis
 from arq.worker import func
+from redis import RedisError
 from redis.asyncio import ConnectionPool
 
 from faena.engines.arq import QUEUE, decode
@@ -35,6 +37,8 @@ return redis.call('EXPIRE', own, 86400)
 """Moves as many messages as there are free slots to a worker's own queue: what runs stays there until it ends."""
 LONGEST_JOB: Final = 30 * 86_400
 """Seconds. Faena's own timeouts come long before."""
+PAUSE: Final = 1.0
+"""Seconds between two looks at a Redis that is down."""
 REJECTED: Final = "(rejected)"
 """The name of no task: ARQ drops what is called that."""
 LAST_WORDS: Final = 0.2
@@ -101,10 +105,20 @@ class Lanes(ArqRedis):  # type: ignore[misc]
 
     async def zrangebyscore(self, name: str, *arguments: Any, **options: Any) -> Any:
         """As Redis does; for the worker's own queue, after a look into the others."""
-        if name == self._own and not self.halted:
-            keys = (self._own, *self._queues)
-            await self.eval(MOVE, len(keys), *keys, self._slots, int(time.time() * 1000))
-        return await super().zrangebyscore(name, *arguments, **options)
+        try:
+            if name == self._own and not self.halted:
+                keys = (self._own, *self._queues)
+                await self.eval(MOVE, len(keys), *keys, self._slots, int(time.time() * 1000))
+            return await super().zrangebyscore(name, *arguments, **options)
+        except (RedisError, OSError) as error:  # ARQ would end
+            log.warning("Redis can't be read; trying again: %s", error)
+            await asyncio.sleep(PAUSE)
+            return []
+
+    async def delete(self, *names: Any) -> Any:
+        """As Redis does; ARQ calls it when it ends, and Redis may be why."""
+        with suppress(RedisError, OSError):
+            return await super().delete(*names)
 
 
 class Beside:
@@ -128,8 +142,14 @@ class Beside:
 
         def ended() -> None:
             self._failed = not self._stopping
-            loop.call_soon_threadsafe(lambda: loop.call_later(LAST_WORDS, main.cancel))
+            loop.call_soon_threadsafe(loop.call_later, LAST_WORDS, cancel)
 
+        def cancel() -> None:
+            if not main.done():  # what it waits for may swallow this: then again
+                main.cancel()
+                loop.call_later(LAST_WORDS, cancel)
+
+        main.add_done_callback(self._main_ended)
         await asyncio.to_thread(self._worker.start, threads=self._threads, grace=None, on_end=ended)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._signalled)
@@ -143,9 +163,16 @@ class Beside:
         if not orderly:
             raise SystemExit(1)
 
+    def _main_ended(self, _: object) -> None:
+        """ARQ's loop broke, or was ended in good order: then nothing is left to wait for. Holds up what ARQ does next:
+        jobs must have ended before the process does."""
+        self._worker.stop()
+        self._worker.wait()
+
     def _signalled(self) -> None:
-        self._worker.stop(now=self._stopping)
+        again = self._stopping
         self._stopping = self._lanes.halted = True
+        self._worker.stop(now=again)
 
 
 def _dump(value: dict[str, Any]) -> bytes:
