@@ -71,7 +71,8 @@ class LoopHands:
 
     def _room(self) -> int:
         """How many jobs could begin, besides those that are on their way from the engine to the crew."""
-        return 0 if self._claims.stopped else self._crew.room - (self._brought - self._arrived)
+        on_the_way = self._brought - self._arrived  # first: who arrives meanwhile is counted twice, not never
+        return 0 if self._claims.stopped else self._crew.room - on_the_way
 
     async def _room_within(self, wait: float) -> int:
         with suppress(TimeoutError):
@@ -91,6 +92,7 @@ class LoopHands:
             claims, lease_until = await self._claims.ask(partial(self._claim_ids, ids))
             for claim in claims:
                 self._crew.take(claim, lease_until)
+            await asyncio.sleep(0)  # they begin, and are counted there before they are no more counted here
         finally:
             self._arrived += brought
             self._crew.changed()
