@@ -53,7 +53,7 @@ class FolderEngine:
         with down_if_it_fails():
             for delivery in deliveries:
                 body = json.dumps({"job": delivery.job_id, "task": delivery.task}).encode()
-                self._write(self._folder(delivery.queue), self._place(delivery), body)
+                self._write(self.folder(delivery.queue), self._place(delivery), body)
 
     def serve(self, hands: Hands, options: ServeOptions) -> FolderServing:
         return FolderServing(self, hands, options)
@@ -64,7 +64,9 @@ class FolderEngine:
 
     def purge(self, queues: Sequence[str]) -> int:
         with down_if_it_fails():
-            return sum(unlinked(path) for queue in set(queues) for path in self.waiting(queue))
+            return sum(
+                unlinked(self.folder(queue) / name) for queue in set(queues) for name in self.waiting(queue)
+            )
 
     def ping(self) -> None:
         with down_if_it_fails():
@@ -73,15 +75,15 @@ class FolderEngine:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def waiting(self, queue: str) -> list[Path]:
-        """Return the messages of a queue, in no order."""
-        folder = self._folder(queue)
+    def waiting(self, queue: str) -> list[str]:
+        """Return the names of a queue's messages, in no order."""
         try:
-            return [folder / name for name in os.listdir(folder) if name.endswith(".json")]
+            return [name for name in os.listdir(self.folder(queue)) if name.endswith(".json")]
         except FileNotFoundError:
             return []
 
-    def _folder(self, queue: str) -> Path:
+    def folder(self, queue: str) -> Path:
+        """Return where a queue's messages are."""
         return self._root / f"queue-{quote(queue, safe='')}"
 
     def _place(self, delivery: Delivery) -> str:
@@ -132,7 +134,8 @@ class FolderServing:
         if room <= 0 or self._stopped.is_set():
             return 0
         for queue in self._queues:
-            first = heapq.nsmallest(room, self._engine.waiting(queue))
+            folder = self._engine.folder(queue)
+            first = [folder / name for name in heapq.nsmallest(room, self._engine.waiting(queue))]
             if ids := [job_id for path in first if (job_id := taken(path)) is not None]:
                 self._hands.take(ids)
             if first:

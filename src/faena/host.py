@@ -180,6 +180,7 @@ class Host:
                     lease=self.settings.lease,
                     grace=grace,
                     cancel_grace=self.settings.cancel_grace,
+                    redeliver_after=self.settings.redeliver_after,
                 ),
                 settings=self.settings,
                 app_ref=self.settings.app,

@@ -174,6 +174,13 @@ class Settings(BaseModel):
         "a number of seconds, 0 or more",
         ge=0,
     )
+    redeliver_after: float = _setting(
+        5.0,
+        "FAENA_REDELIVER_AFTER",
+        "How long a job that nobody took may have been with its engine before the engine may be held to have lost it.",
+        SECONDS,
+        gt=0,
+    )
     threads: int = _setting(
         8,
         "FAENA_THREADS",

@@ -57,6 +57,8 @@ class WorkerOptions(Record, frozen=True):
     lease: float = 15.0
     grace: float = 30.0
     """For running jobs, from the first stop until they are handed back."""
+    redeliver_after: float = 5.0
+    """After which the engine may be held to have lost a job that nobody took."""
     cancel_grace: float = 10.0
     """From a cancellation until what can be stopped by force is."""
     max_jobs: int | None = None
@@ -240,9 +242,9 @@ class Worker:
         ]
         if self._engine.capabilities.delivers:
             queues = self.options.queues
-            loops.append(
-                ("redeliver", Redeliver(self._store, self._deliver, queues=queues, depth=self._depth))
-            )
+            age = self.options.redeliver_after
+            redeliver = Redeliver(self._store, self._deliver, queues=queues, depth=self._depth, age=age)
+            loops.append(("redeliver", redeliver))
         return loops
 
     def _make_heartbeat(self, executor: Executor) -> Heartbeat:

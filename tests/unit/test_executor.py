@@ -82,7 +82,7 @@ async def test_a_plain_functions_traceback_is_its_own_too() -> None:
     traceback = failure(job.error).traceback
     assert traceback is not None
     assert "test_executor.py" in traceback
-    assert "faena/" not in traceback
+    assert "src/faena/" not in traceback
 
 
 async def test_an_endless_message_is_kept_short() -> None:

@@ -177,6 +177,7 @@ def make_worker(cli: Command, desk: Desk, *, max_jobs: int | None = None) -> Wor
             lease=settings.lease,
             grace=settings.grace,
             cancel_grace=settings.cancel_grace,
+            redeliver_after=settings.redeliver_after,
             max_jobs=max_jobs,
         ),
         settings=settings,

@@ -13,8 +13,6 @@ logger = logging.getLogger("faena.loops")
 
 BATCH: Final = 500
 EVERY: Final = 2.0
-AGE: Final = 5.0
-"""Seconds after which an unclaimed job may have been lost."""
 
 
 class Redeliver:
@@ -27,15 +25,15 @@ class Redeliver:
         *,
         queues: Sequence[str],
         depth: Callable[[str], Awaitable[int]],
-        age: float = AGE,
-        every: float = EVERY,
+        age: float,
     ) -> None:
+        """``age``: seconds after which a job that nobody took may have been lost."""
         self._store = store
         self._deliver = deliver
         self._queues = tuple(queues)
         self._depth = depth
         self._age = age
-        self._every = every
+        self._every = min(EVERY, age / 2)
 
     async def __call__(self) -> float:
         """Send again what was lost; returns the seconds until the next look."""

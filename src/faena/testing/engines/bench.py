@@ -18,6 +18,7 @@ from faena.testing.engines.base import PATIENCE, Transport
 from faena.testing.engines.witness import Witness, app
 
 LEASE = 1.0
+REDELIVER_AFTER = 1.0
 
 
 class Bench:
@@ -79,7 +80,9 @@ class Bench:
             store=store,
             engine=engine,
             connect=self._make_store,
-            options=WorkerOptions(queues=queues, threads=threads, lease=lease, grace=5.0),
+            options=WorkerOptions(
+                queues=queues, threads=threads, lease=lease, grace=5.0, redeliver_after=REDELIVER_AFTER
+            ),
             settings=Settings.load(),
             app_ref="faena.testing.engines.witness:app",
         )

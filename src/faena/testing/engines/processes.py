@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from faena.job import Job
 from faena.testing.engines.base import PATIENCE, Transport
-from faena.testing.engines.bench import LEASE, Bench, opened_bench
+from faena.testing.engines.bench import LEASE, REDELIVER_AFTER, Bench, opened_bench
 from faena.testing.engines.witness import APP, VARIABLE, Witness
 from faena.testing.engines.working import WorkerSuite
 
@@ -39,6 +39,7 @@ class Crew:
             "FAENA_DATA_DIR": str(directory),
             "FAENA_STORE": "sqlite",
             "FAENA_LEASE": str(LEASE),
+            "FAENA_REDELIVER_AFTER": str(REDELIVER_AFTER),
             "FAENA_GRACE": "2",
             VARIABLE: str(directory / "witness.jsonl"),
             **transport.settings(),
