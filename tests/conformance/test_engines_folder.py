@@ -46,7 +46,8 @@ class FolderTransport(Transport):
         }
 
     def messages(self, queue: str) -> list[bytes]:
-        return [path.read_bytes() for path in FolderEngine(self._root).waiting(queue)]
+        engine = FolderEngine(self._root)
+        return [(engine.folder(queue) / name).read_bytes() for name in engine.waiting(queue)]
 
     def send(self, queue: str, message: bytes) -> None:
         self._sent += 1
