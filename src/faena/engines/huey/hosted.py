@@ -65,7 +65,9 @@ class HostedConsumer(Consumer):  # type: ignore[misc]
         self._stopped = False
 
     def start(self) -> None:
-        """Start the Faena worker first: what huey's threads take must find somebody to run it."""
+        """Start the Faena worker first: what huey's threads take must find somebody to run it. Huey itself looks at
+        signals only once it has started: one that came before would end the process in the middle of a job."""
+        self._set_signal_handlers()
         self._worker.start(threads=self.workers, grace=self.shutdown_timeout, on_end=self.stop_flag.set)
         super().start()
 
