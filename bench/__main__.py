@@ -8,7 +8,7 @@ import json
 import platform
 import time
 
-NAMES = ("footprint", "latency", "throughput", "kills", "uploads", "media")
+NAMES = ("footprint", "latency", "throughput", "kills", "uploads", "media", "engines")
 
 
 def rounded(value: object) -> object:
