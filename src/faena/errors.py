@@ -4,6 +4,7 @@
     ├── Rejected                  the request is wrong: change it
     │   ├── InvalidArguments      the arguments do not fit the task's signature
     │   ├── InvalidOptions        a job or task option makes no sense
+    │   ├── InvalidCursor         no page gave out this cursor
     │   ├── InvalidResult         what the task returned can't be stored as JSON
     │   ├── UnknownTask           no task of that name is registered
     │   └── InvalidSettings       the configuration has faults, all named together
@@ -57,6 +58,14 @@ class InvalidArguments(Rejected):
 
 class InvalidOptions(Rejected):
     """A job or task option makes no sense."""
+
+
+class InvalidCursor(Rejected):
+    """No page of a listing gave out this cursor."""
+
+    def __init__(self, cursor: str) -> None:
+        self.cursor = cursor
+        super().__init__(f"no page gave out the cursor {cursor!r}: start again without one")
 
 
 class InvalidResult(Rejected):

@@ -46,6 +46,7 @@ class Step(enum.StrEnum):
     ENQUEUE = "enqueue"  # created, ready to run
     SCHEDULE = "schedule"  # created, for later
     PROMOTE = "promote"  # its time has come
+    POSTPONE = "postpone"  # somebody put a waiting job off
     CLAIM = "claim"  # taken with a lease: attempt + 1, token + 1
     COMPLETE = "complete"  # returned
     FAIL = "fail"  # failed for good
@@ -72,6 +73,7 @@ TRANSITIONS: Final[Mapping[Step, Transition]] = {
     Step.ENQUEUE: _from(None, to=Status.PENDING),
     Step.SCHEDULE: _from(None, to=Status.SCHEDULED),
     Step.PROMOTE: _from(Status.SCHEDULED, to=Status.PENDING),
+    Step.POSTPONE: _from(Status.SCHEDULED, Status.PENDING, to=Status.SCHEDULED),
     Step.CLAIM: _from(Status.PENDING, to=Status.PROCESSING),
     Step.COMPLETE: _from(Status.PROCESSING, to=Status.COMPLETED),
     Step.FAIL: _from(Status.PROCESSING, to=Status.FAILED),
@@ -112,6 +114,46 @@ class Failure(Record, frozen=True):
     traceback: str | None = None
 
 
+class Window(Record, frozen=True):
+    """At most ``count`` starts within any ``period`` seconds."""
+
+    count: int
+    period: float
+
+
+class Gate(Record, frozen=True):
+    """A limit by its name: every job that bears it passes it when it is claimed, whatever its task or queue.
+
+    Its rules travel with each job, so a new release changes them for the jobs to come; what is counted (who runs, and
+    when the last ones started) belongs to the name.
+    """
+
+    name: str
+    at_once: int | None = None
+    """How many of its jobs may run at once."""
+    windows: tuple[Window, ...] = ()
+    """How many may start within a time; all of them hold."""
+
+
+class OnConflict(enum.StrEnum):
+    """What becomes of a new job whose key another one holds."""
+
+    RETURN = "return"  # the holder is the answer if its arguments are the same; else it is a conflict
+    REFUSE = "refuse"  # a conflict, whatever the arguments
+    REPLACE = "replace"  # a waiting holder is cancelled, and the new one takes its place; else as RETURN
+    DEBOUNCE = "debounce"  # a waiting holder takes over the new arguments and due time; else as RETURN
+
+
+class Idempotency(Record, frozen=True):
+    """Recognises a request that is sent again: its sender's own key, and what was asked."""
+
+    key: str
+    digest: str
+    """Of everything that was asked: the same key with another digest is a conflict."""
+    kept: float
+    """Seconds for which the request is recognised."""
+
+
 class NewJob(Record, frozen=True):
     """A request to run a task, as handed to `Store.insert`."""
 
@@ -131,7 +173,15 @@ class NewJob(Record, frozen=True):
     timeout: float | None = None
     """Seconds for one attempt; None: the task's own."""
     key: str | None = None
-    """The idempotency key, unique among the live jobs of a task."""
+    """The idempotency key: at most one job of the task holds it."""
+    key_kept: float = 0.0
+    """Seconds from now for which the key is held even if the job ends sooner (math.inf: for ever)."""
+    key_bound: float | None = None
+    """Seconds from now after which the key is free even if the job still lives."""
+    on_conflict: OnConflict = OnConflict.RETURN
+    idempotency: Idempotency | None = None
+    gates: tuple[Gate, ...] = ()
+    """The limits that the job passes when it is claimed, ordered by their names."""
     user: str | None = None
     topic: str | None = None
     """The channel on which the job's events are told besides its own."""

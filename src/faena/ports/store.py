@@ -13,11 +13,20 @@ The ten rules that every store keeps, each with a test in `faena.testing.stores`
     ``max_crashes`` times ends `failed`.
  5. Progress never falls within one attempt. A job's events have seq 1, 2, 3, … without a gap, written in the
     same step as the change that they tell.
- 6. A key is unique among the live jobs of a task; the same key with other arguments is a conflict.
- 7. A rate of n per period holds for any window of that length.
+ 6. A key is held by one job of a task: from its insertion until it ends, longer or shorter where the job says so.
+    The same key with other arguments is a conflict. A key is a property of its job: nothing else can hold it.
+ 7. A job that bears gates is claimed only when all of them let it through. A rate of n per period holds for any
+    window of that length, and n at once are never n + 1. A slot is given back by the step that ends the run.
  8. Leases use the store's clock; waiting uses the monotonic one.
  9. A call that was carried out but whose answer was lost can be repeated: never two jobs, never two claims.
 10. A store that is full or down refuses with a clear error, or keeps all of it; never half.
+11. What is paused is not claimed. A tick of a schedule is taken once, with its job, in one step.
+
+Jobs wait in lines. Those without gates form one line for each queue and priority, by due time. Those with gates form a
+line of their own for each queue, priority, task and set of gates: a closed gate stops its own lines and no other job.
+Within a queue the higher priority goes first; among lines of the same priority that may go, the jobs without gates
+alternate with those with gates, and the latter's lines take turns (the one that was served longest ago first), so that
+no line starves another one.
 """
 
 from __future__ import annotations
@@ -27,8 +36,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from faena.events import Event, NewEvent, Published
-from faena.job import Job, NewJob, Outcome, Record, Status
+from faena.job import Gate, Job, NewJob, Outcome, Record, Status
 from faena.ports.engine import Delivery
+from faena.schedule import Schedule
 
 
 class StoreOptions(Record, frozen=True):
@@ -50,9 +60,15 @@ class Inserted(Record, frozen=True):
     job: Job
     """The new job, or the live one that holds the key."""
     duplicate: bool = False
-    """True: a live job of the same task, key and arguments was there; it is ``job``."""
+    """True: a job that holds the key was there, with the same arguments or (debounced) with the new ones by now; it is
+    ``job``."""
     conflict: bool = False
-    """True: a live job holds the key with other arguments; it is ``job`` and nothing was stored."""
+    """True: another job holds the key, or answered another request under the same `Idempotency.key`; it is ``job``
+    and nothing was stored."""
+    replayed: bool = False
+    """True: this very request (`Idempotency`) was answered before; ``job`` is what it was answered with."""
+    held_back: bool = False
+    """True: ``job`` is pending but paused or bears gates: it is not to be delivered now, `Store.admit` says when."""
 
 
 class Claim(Record, frozen=True):
@@ -101,10 +117,46 @@ class CancelResult(enum.StrEnum):
 
 
 class Promoted(Record, frozen=True):
-    """The jobs whose time has come, and the seconds until the next one's (None: none is scheduled)."""
+    """The jobs to deliver whose time has come, and the seconds until the next one's (None: none is known)."""
 
     deliveries: tuple[Delivery, ...] = ()
     next_in: float | None = None
+
+
+class Paused(Record, frozen=True):
+    """A queue or a task (one of them) whose jobs are not claimed."""
+
+    queue: str | None = None
+    task: str | None = None
+    at: float = 0.0
+    """Since when; set by the store."""
+
+
+class Changed(Record, frozen=True):
+    """What became of a change: the job as it stands (None: there is no such job), and whether it was still waiting and
+    took the change over."""
+
+    job: Job | None
+    changed: bool
+
+
+class Obstacles(Record, frozen=True):
+    """What the store knows that keeps a waiting job from running now. All empty: a worker may claim it."""
+
+    due_in: float | None = None
+    """Seconds until a scheduled job is due."""
+    queue_paused: bool = False
+    task_paused: bool = False
+    gate: Gate | None = None
+    """The first of the job's gates that is closed."""
+    opens_in: float | None = None
+    """Seconds until ``gate`` may open; None when that hangs on a running job."""
+    holders: tuple[str, ...] = ()
+    """The ids of jobs that run behind ``gate``, if it is closed because so many do; ten at most."""
+    ahead: int = 0
+    """How many jobs of its line go first (counted up to 1000)."""
+    delivered_ago: float | None = None
+    """Seconds since it was last given out for delivery to the engine; None: it was not, or was sent back."""
 
 
 class Query(Record, frozen=True):
@@ -191,18 +243,21 @@ class Store(Protocol):
 
     async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
         """Store new jobs, `pending` or (due later) `scheduled`, all or none. An id that is there already is answered
-        with its job as the first call was (not as a duplicate) and changes nothing."""
+        with its job as the first call was (not as a duplicate) and changes nothing. Looked at in this order: the id,
+        the `Idempotency`, the key with its `OnConflict`. A replaced holder ends `cancelled` ("replaced by ID")."""
         ...
 
     async def claim(self, ids: Sequence[str], *, worker: str, lease: float, request: str) -> list[Claim]:
-        """Take those of ``ids`` that are pending, with a lease of ``lease`` seconds. The same ``request`` again
+        """Take those of ``ids`` that are pending, neither paused nor behind a closed gate, with a lease of ``lease``
+        seconds. Pending ones that may not go are sent back: `admit` gives them out again. The same ``request`` again
         returns the same claims that are still held."""
         ...
 
     async def claim_next(
         self, queues: Sequence[str], *, worker: str, lease: float, limit: int, request: str
     ) -> list[Claim]:
-        """Take up to ``limit`` pending jobs: queues in the order given, then higher priority, then longer due."""
+        """Take up to ``limit`` pending jobs that may go: queues in the order given, then higher priority, then by lines
+        (see above), within a line longer due first."""
         ...
 
     async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Held]:
@@ -222,17 +277,24 @@ class Store(Protocol):
         ...
 
     async def promote(self, *, limit: int) -> Promoted:
-        """Make scheduled jobs pending whose time has come."""
+        """Make up to ``limit`` scheduled jobs pending whose time has come. Those that are paused or bear gates are not
+        among the deliveries; when ``limit`` were made pending, ``next_in`` is 0."""
+        ...
+
+    async def admit(self, *, limit: int) -> Promoted:
+        """For engines that deliver: give out up to ``limit`` pending jobs that are held back and may go now, line by
+        line in turn, no more of a gate than it has room for (those given out before and not yet claimed count), and
+        mark them as delivered now. ``next_in``: when the next gate with jobs behind it opens by time."""
         ...
 
     async def rescue(self, *, limit: int) -> list[Delivery]:
         """Take jobs from holders whose lease expired: crashes + 1, then `cancelled` if that was requested, `failed`
-        ("Crashed") after ``max_crashes``, or pending again. Returns those that are pending again."""
+        ("Crashed") after ``max_crashes``, or pending again. Returns those that are pending again and not held back."""
         ...
 
     async def undelivered(self, *, empty: Sequence[str], age: float, limit: int) -> list[Delivery]:
-        """Return pending jobs that the engine must have lost, and mark them as delivered now: those delivered more
-        than ``age`` seconds ago whose queue is in ``empty`` (the engine holds nothing for it), or of whose queue and
+        """Return pending jobs that the engine must have lost, and mark them as delivered now: of those that were given
+        out, the ones delivered more than ``age`` seconds ago whose queue is in ``empty`` (the engine holds nothing for it), or of whose queue and
         priority a job that was due later was claimed more than ``age`` seconds ago."""
         ...
 
@@ -248,12 +310,64 @@ class Store(Protocol):
         """Cancel up to ``limit`` waiting jobs of a queue; returns how many."""
         ...
 
+    async def change(
+        self, job_id: str, *, priority: int | None = None, delay: float | None = None, due_at: float | None = None
+    ) -> Changed:
+        """Give a waiting job another priority, or another due time (``delay`` seconds from now, or ``due_at``): it
+        becomes `pending` or `scheduled` accordingly, told by an event."""
+        ...
+
+    async def pause(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        """Claim no more jobs of a queue or a task (exactly one is given); those that run go on. False: it was so."""
+        ...
+
+    async def resume(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        """Claim jobs of a queue or a task again, and wake who waits for work. False: it was not paused."""
+        ...
+
+    async def paused(self) -> list[Paused]:
+        """Return what is paused, longest first."""
+        ...
+
+    async def obstacles(self, job_id: str) -> Obstacles | None:
+        """Say what keeps a waiting job from running; None if there is no such job or it does not wait."""
+        ...
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> None:
+        """Keep schedules, each under its name. One that is there with the same `Schedule.definition` stays as it is;
+        of one with another definition ``paused`` and what it counted stay, and the rest is replaced."""
+        ...
+
+    async def schedules(self) -> list[Schedule]:
+        """Return all schedules by name."""
+        ...
+
+    async def tick(
+        self, name: str, *, at: float, next_at: float | None, jobs: Sequence[NewJob], missed: int = 0
+    ) -> list[Inserted] | None:
+        """If a schedule's ``next_at`` is ``at`` and it is not paused: insert the jobs of its tick and set ``next_at``, in
+        one step. ``runs`` grows by the jobs that were created, ``skipped`` by those that were not and by ``missed``,
+        ``last_at`` becomes ``at``, ``last_job`` the last one created. None: another scheduler was first, or it is
+        paused or gone; nothing happened."""
+        ...
+
+    async def steer_schedule(
+        self, name: str, *, paused: bool | None = None, next_at: float | None = None
+    ) -> Schedule | None:
+        """Pause or resume a schedule, set when it goes next; returns it, None if there is none."""
+        ...
+
+    async def drop_schedules(self, names: Sequence[str]) -> int:
+        """Forget schedules; returns how many there were."""
+        ...
+
     async def get(self, ids: Sequence[str]) -> list[Job | None]:
         """Return the jobs, None where there is none."""
         ...
 
     async def find(self, query: Query) -> Page:
-        """List jobs, newest first. A cursor stays valid while jobs come and go."""
+        """List jobs, newest first. A cursor stays valid while jobs come and go; raises `InvalidCursor` for a text that
+        no page gave out."""
         ...
 
     async def counts(self) -> list[Count]:
@@ -270,7 +384,8 @@ class Store(Protocol):
         ...
 
     async def work(self, queues: Sequence[str], *, wait: float) -> None:
-        """Return when there may be something to claim in ``queues``, after ``wait`` seconds at the latest."""
+        """Return when there may be something to claim in ``queues``, also because a gate opens by time; after ``wait``
+        seconds at the latest."""
         ...
 
     async def beat(self, worker: WorkerInfo, *, ttl: float) -> None:
