@@ -294,8 +294,8 @@ class Store(Protocol):
 
     async def undelivered(self, *, empty: Sequence[str], age: float, limit: int) -> list[Delivery]:
         """Return pending jobs that the engine must have lost, and mark them as delivered now: of those that were given
-        out, the ones delivered more than ``age`` seconds ago whose queue is in ``empty`` (the engine holds nothing for it), or of whose queue and
-        priority a job that was due later was claimed more than ``age`` seconds ago."""
+        out, the ones delivered more than ``age`` seconds ago whose queue is in ``empty`` (the engine holds nothing for
+        it), or of whose queue and priority a job that was due later was claimed more than ``age`` seconds ago."""
         ...
 
     async def prune(self, *, limit: int) -> int:
@@ -311,7 +311,12 @@ class Store(Protocol):
         ...
 
     async def change(
-        self, job_id: str, *, priority: int | None = None, delay: float | None = None, due_at: float | None = None
+        self,
+        job_id: str,
+        *,
+        priority: int | None = None,
+        delay: float | None = None,
+        due_at: float | None = None,
     ) -> Changed:
         """Give a waiting job another priority, or another due time (``delay`` seconds from now, or ``due_at``): it
         becomes `pending` or `scheduled` accordingly, told by an event."""
@@ -345,10 +350,10 @@ class Store(Protocol):
     async def tick(
         self, name: str, *, at: float, next_at: float | None, jobs: Sequence[NewJob], missed: int = 0
     ) -> list[Inserted] | None:
-        """If a schedule's ``next_at`` is ``at`` and it is not paused: insert the jobs of its tick and set ``next_at``, in
-        one step. ``runs`` grows by the jobs that were created, ``skipped`` by those that were not and by ``missed``,
-        ``last_at`` becomes ``at``, ``last_job`` the last one created. None: another scheduler was first, or it is
-        paused or gone; nothing happened."""
+        """If a schedule's ``next_at`` is ``at`` and it is not paused: insert the jobs of its tick and set ``next_at``,
+        in one step. ``runs`` grows by the jobs that were created, ``skipped`` by those that were not and by
+        ``missed``, ``last_at`` becomes ``at``, ``last_job`` the last one created. None: another scheduler was first,
+        or it is paused or gone; nothing happened."""
         ...
 
     async def steer_schedule(
