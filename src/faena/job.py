@@ -113,6 +113,11 @@ class Failure(Record, frozen=True):
     message: str
     traceback: str | None = None
 
+    @property
+    def told(self) -> str:
+        """Both in one line; the type alone when there is no message."""
+        return f"{self.type}: {self.message}" if self.message else self.type
+
 
 class Window(Record, frozen=True):
     """At most ``count`` starts within any ``period`` seconds."""
