@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := arq,celery,dramatiq,huey,media,rq
+EXTRAS := arq,celery,dramatiq,huey,media,redis,rq
 WORKERS ?= 2
 
 export UV_LINK_MODE ?= copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -20,6 +21,7 @@ from faena.app import Faena
 from faena.client import Client
 from faena.errors import InvalidOptions
 from faena.pack import Pack
+from faena.presence import keep_telling
 from faena.settings import Settings
 from faena.wiring import Selection
 
@@ -63,8 +65,14 @@ def create_app(
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     services: Services = api.state.faena
+    telling = None
+    if not services.embedded:  # else the worker in this process tells
+        telling = asyncio.create_task(keep_telling(services.client.store, services.client.engine))
     yield
     await services.client.live.close()
+    if telling is not None:
+        telling.cancel()
+        await asyncio.wait([telling])
 
 
 def _router(pack: Pack) -> APIRouter:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from faena.errors import FaenaError
-from faena.insights import other_engines
+from faena.insights import at_work, other_engines
 from faena.job import WAITING, Record
 
 if TYPE_CHECKING:
@@ -29,7 +29,12 @@ TOO_LITTLE_SPACE: Final = 100_000_000
 CLOCK_MAY_DIFFER: Final = 2.0
 OLDEST_SQLITE: Final = (3, 51, 3)
 NETWORK_FILESYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "fuse.sshfs", "9p", "afs"})
-EXTRAS: Final = (("huey", "huey", "the huey engine"), ("pyvips", "media", "the media pack"))
+EXTRAS: Final = (
+    ("redis", "redis", "the Redis store"),
+    *((engine, engine, f"the {engine} engine") for engine in ("huey", "dramatiq", "celery", "rq", "arq")),
+    ("pyvips", "media", "the media pack"),
+)
+"""A module, the extra that brings it, and what it is for."""
 
 
 class Finding(Record, frozen=True):
@@ -87,13 +92,11 @@ def _clock(name: str, path: Path) -> Iterator[Finding]:
 
 
 def check_extras() -> Iterator[Finding]:
-    """Look which optional parts are installed."""
+    """Look which optional parts are installed. None is needed: `wiring.select` tells of one that would be better."""
     for module, extra, what in EXTRAS:
         if find_spec(module) is None:
             advice = f"pip install 'faena[{extra}]', if you want it"
-            yield Finding(
-                check=f"extra {extra}", level=WARNING, told=f"{what} is not installed", advice=advice
-            )
+            yield Finding(check=f"extra {extra}", level=OK, told=f"{what} is not installed", advice=advice)
         else:
             yield Finding(check=f"extra {extra}", level=OK, told="installed")
 
@@ -146,9 +149,10 @@ def check_order(engine: Engine, queues: Sequence[str]) -> Iterator[Finding]:
 
 
 def check_workers(
-    workers: Sequence[WorkerInfo], counts: Iterable[Count], queues: Iterable[str], engine: Engine
+    processes: Sequence[WorkerInfo], counts: Iterable[Count], queues: Iterable[str], engine: Engine
 ) -> Iterator[Finding]:
-    """Look for queues that nobody serves, and workers that listen to another engine."""
+    """Look for queues that nobody serves, and for workers and servers on another engine."""
+    workers = at_work(processes)
     waiting: dict[str, int] = {}
     for count in counts:
         if count.status in WAITING:
@@ -161,11 +165,10 @@ def check_workers(
     else:
         level = FAULT if any(waiting.values()) else WARNING
         yield Finding(check="workers", level=level, told="none is at work", advice="start one: faena worker")
-        return
-    for queue in sorted({*queues, *waiting} - served):
+    for queue in sorted({*queues, *waiting} - served) if workers else ():
         yield _unserved(queue, waiting.get(queue, 0))
-    for told in other_engines(workers, engine):
-        yield Finding(check="workers", level=FAULT, told=told)
+    for told in other_engines(processes, engine):
+        yield Finding(check="engine: others", level=FAULT, told=told)
 
 
 def _unserved(queue: str, waiting: int) -> Finding:

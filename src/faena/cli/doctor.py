@@ -104,9 +104,9 @@ async def _running(cli: Command) -> AsyncIterator[Finding]:
         yield check_engine(desk.engine)
         for finding in check_order(desk.engine, worker_queues(cli.settings, cli.app)):
             yield finding
-        workers, counts = await desk.store.workers(), await desk.store.counts()
+        processes, counts = await desk.store.workers(), await desk.store.counts()
     queues = {task.options.queue for task in cli.app.tasks.values()}
-    for finding in check_workers(workers, counts, queues, desk.engine):
+    for finding in check_workers(processes, counts, queues, desk.engine):
         yield finding
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import sys
@@ -16,7 +15,6 @@ import typer
 
 from faena.cli.desk import Desk, opened
 from faena.errors import InvalidSettings, Unavailable
-from faena.insights import other_engines
 
 if TYPE_CHECKING:
     from faena.api.server import ApiServer
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from faena.worker import Worker, WorkerOptions
 
 
-log = logging.getLogger("faena.api")
 WORKER_IS_HEARD_WITHIN = 5.0
 
 
@@ -89,7 +86,6 @@ class Server:
         self._worker = worker
         self._cli = cli
         self._store = desk.store
-        self._engine = desk.engine
         self._socket = listen(settings.host, settings.port)
         alone = WorkerOptions(queues=(), grace=GRACE)
         self.options: WorkerOptions = alone if worker is None else worker.options
@@ -125,9 +121,6 @@ class Server:
                 while self._worker and self._worker.id not in {one.id for one in await self._store.workers()}:
                     await asyncio.sleep(0.02)
         announce(self._cli, address=address_of(self._socket), worker=self._worker is not None)
-        with contextlib.suppress(Unavailable):
-            for told in other_engines(await self._store.workers(), self._engine):
-                log.warning(told)
 
     def stop(self, *, now: bool = False) -> None:
         """Take no new request and no new job, both at once: requests under way end, jobs have their grace time."""

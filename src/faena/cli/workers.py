@@ -9,6 +9,7 @@ import typer
 
 from faena.cli.command import Command, command
 from faena.cli.desk import opened
+from faena.insights import at_work
 
 SHOWN_JOBS: Final = 3
 
@@ -25,7 +26,7 @@ def workers(cli: Command) -> None:
 
 async def _workers(cli: Command) -> None:
     async with opened(cli) as desk:
-        found = await desk.store.workers()
+        found = at_work(await desk.store.workers())
     if cli.as_json:
         from faena.api.schemas import worker_answer
 

@@ -44,7 +44,7 @@ def check_version(
     if not least <= (major, minor) < below:
         wanted = f"{vendor} >= {least[0]}.{least[1]} and < {below[0]}.{below[1]}"
         raise ImportError(
-            f"Faena's {extra} engine needs {wanted}, and found {version}: pip install 'faena[{extra}]'"
+            f"Faena's {extra.split(',')[0]} engine needs {wanted}, and found {version}: pip install 'faena[{extra}]'"
         )
 
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from faena.events import Event, NewEvent, Published
 from faena.job import Gate, Job, NewJob, Outcome, Record, Status
@@ -200,7 +200,7 @@ class Story(Record, frozen=True):
 
 
 class WorkerInfo(Record, frozen=True):
-    """A worker process, as it describes itself at each beat."""
+    """A worker process, or a server that enqueues, as it describes itself at each beat."""
 
     id: str
     host: str
@@ -216,6 +216,8 @@ class WorkerInfo(Record, frozen=True):
     tasks: tuple[str, ...] = ()
     memory: int = 0
     """Bytes, resident."""
+    role: Literal["worker", "server"] = "worker"
+    """A server takes no jobs; it tells which engine it delivers to."""
 
 
 class StoreHealth(Record, frozen=True):
@@ -394,15 +396,15 @@ class Store(Protocol):
         ...
 
     async def beat(self, worker: WorkerInfo, *, ttl: float) -> None:
-        """Remember a worker for ``ttl`` seconds."""
+        """Remember a worker or a server for ``ttl`` seconds."""
         ...
 
     async def leave(self, worker_id: str) -> None:
-        """Forget a worker."""
+        """Forget a worker or a server."""
         ...
 
     async def workers(self) -> list[WorkerInfo]:
-        """Return the workers whose beat has not expired."""
+        """Return the workers and servers whose beat has not expired."""
         ...
 
     async def check(self) -> StoreHealth:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from faena.api.deps import Services, ServicesDep
 from faena.errors import Unavailable
-from faena.insights import other_engines
+from faena.insights import at_work, other_engines
 from faena.ports.store import WorkerInfo
 
 router = APIRouter(tags=["health"])
@@ -47,10 +47,11 @@ class Health(BaseModel):
 @router.get("/health", response_model=Health, responses={503: {"model": Health}})
 async def health(services: ServicesDep, response: Response) -> Any:
     """200 when the store and the engine answer and somebody takes jobs, else 503 and why."""
-    store, (engine, workers) = (
+    store, (engine, processes) = (
         await _store(services),
-        await asyncio.gather(_engine(services), _workers(services)),
+        await asyncio.gather(_engine(services), _processes(services)),
     )
+    workers = at_work(processes)
     consuming = _consuming(workers)
     parts = (store, engine, told := _told(services, workers, consuming))
     reasons = [part.detail for part in parts if not part.ok]
@@ -63,7 +64,7 @@ async def health(services: ServicesDep, response: Response) -> Any:
             *services.selection.warnings,
             *store.details.get("warnings", ()),
             *_unserved(services, consuming),
-            *other_engines(workers, services.client.engine),
+            *other_engines(processes, services.client.engine),
         ],
         selection=msgspec.to_builtins(services.selection),
         queue_enabled=services.settings.queue_enabled,
@@ -95,7 +96,7 @@ async def _engine(services: Services) -> Part:
     return Part(ok=True, detail=engine.name, details=msgspec.to_builtins(engine.capabilities))
 
 
-async def _workers(services: Services) -> list[WorkerInfo]:
+async def _processes(services: Services) -> list[WorkerInfo]:
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             return await services.client.store.workers()

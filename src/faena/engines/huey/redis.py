@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STAMP: Final = struct.Struct(">Q")
 """In front of each message: the microsecond in which it was sent, so that the first comes first and none is alike."""
 
-check_redis("huey")
+check_redis("huey,redis")
 
 
 class HueyLayout:

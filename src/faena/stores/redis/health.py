@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import Final
 
 from faena.errors import StoreDown
 from faena.job import Record
+
+log = logging.getLogger("faena.stores.redis")
 
 OLDEST: Final = (6, 2)
 
@@ -69,3 +73,9 @@ def warnings(info: Info) -> tuple[str, ...]:
     if info.fields.get("role") == "slave":
         told.append("this Redis is a replica and takes no writes: name the primary in the URL")
     return tuple(told)
+
+
+@cache
+def warn_once(location: str, warning: str) -> None:
+    """Log a warning about a server: once a process, however many stores it opens there."""
+    log.warning("%s: %s", location, warning)

@@ -130,7 +130,7 @@ class RedisStore:
             await self.close()
             raise
         for warning in health.warnings(info):
-            log.warning("%s: %s", self._location, warning)
+            health.warn_once(self._location, warning)
 
     def _connection(self) -> AbstractConnection:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
