@@ -6,7 +6,7 @@ from typing import Any
 
 from faena.events import Event, EventType, Told
 from faena.job import Failure, Job, NewJob, Outcome, Status, Step
-from faena.ports.store import Claim, Count, Held, Lease, Query, Report, Store
+from faena.ports.store import Claim, Count, Held, Inserted, Lease, Obstacles, Query, Report, Store
 from faena.testing.clock import FakeClock
 from faena.testing.factories import JobFactory
 
@@ -36,6 +36,11 @@ class Desk:
         """Store one new job."""
         return (await self.insert(self.jobs.new(**options)))[0]
 
+    async def ask(self, **options: Any) -> Inserted:
+        """Ask for one new job and return what became of it."""
+        (inserted,) = await self.store.insert([self.jobs.new(**options)])
+        return inserted
+
     async def claim(
         self, *jobs: Job, lease: float = LEASE, worker: str = "w", request: str = ""
     ) -> list[Claim]:
@@ -50,6 +55,21 @@ class Desk:
         return await self.store.claim_next(
             queues or ("default",), worker="w", lease=lease, limit=limit, request=request or self.request()
         )
+
+    async def next_ids(self, *queues: str, limit: int = 100) -> list[str]:
+        """Claim what is next and return the ids."""
+        return [claim.job.id for claim in await self.claim_next(*queues, limit=limit)]
+
+    async def one_by_one(self, *queues: str, most: int = 100) -> list[str]:
+        """Claim one job at a time until there is none (or ``most``) and return the ids."""
+        taken: list[str] = []
+        while len(taken) < most and (one := await self.next_ids(*queues, limit=1)):
+            taken += one
+        return taken
+
+    async def admitted(self, *, limit: int = 100) -> list[str]:
+        """Let the store give out what is held back and may go, and return the ids."""
+        return [delivery.job_id for delivery in (await self.store.admit(limit=limit)).deliveries]
 
     async def take(self, job: Job, *, lease: float = LEASE) -> Job:
         """Claim one job that must be there to claim."""
@@ -89,6 +109,12 @@ class Desk:
         """Return the job as it stands now."""
         (found,) = await self.store.get([job.id])
         assert found is not None, f"job {job.id} has disappeared"
+        return found
+
+    async def obstacles(self, job: Job) -> Obstacles:
+        """Return what keeps a waiting job from running."""
+        found = await self.store.obstacles(job.id)
+        assert found is not None, f"job {job.id} does not wait"
         return found
 
     async def events(self, job: Job) -> tuple[Event, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from faena.job import NewJob
+from faena.job import Gate, NewJob, Window
 from faena.ports.store import WorkerInfo
+from faena.schedule import Schedule
 
 
 class JobFactory:
@@ -44,3 +45,19 @@ def a_worker(**fields: Any) -> WorkerInfo:
         "started_at": 1_800_000_000.0,
     }
     return WorkerInfo(**defaults | fields)
+
+
+def rate(*windows: tuple[int, float], name: str = "rate") -> Gate:
+    """Return a gate that lets so many start within so many seconds: ``rate((10, 60))``."""
+    return Gate(name=name, windows=tuple(Window(count=count, period=period) for count, period in windows))
+
+
+def at_once(count: int, name: str = "at-once") -> Gate:
+    """Return a gate behind which so many may run at once."""
+    return Gate(name=name, at_once=count)
+
+
+def a_schedule(**fields: Any) -> Schedule:
+    """Return a schedule that is due at 1,800,000,060."""
+    defaults: dict[str, Any] = {"name": "nightly", "task": "add", "every": 60.0, "next_at": 1_800_000_060.0}
+    return Schedule(**defaults | fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import pytest
@@ -22,6 +23,17 @@ class MakeStore(Protocol):
 
 OpenDesk = Callable[..., Awaitable[Desk]]
 """Open one more store on the same data; keywords are `StoreOptions`: ``await open_desk(max_crashes=2)``."""
+
+
+@asynccontextmanager
+async def open_store(make_store: MakeStore, clock: Callable[[], float]) -> AsyncIterator[Desk]:
+    """Open a store on a clock that runs by itself; the desk's own clock means nothing then."""
+    store = make_store(options=StoreOptions(), clock=clock)
+    await store.open()
+    try:
+        yield Desk(store, FakeClock(), JobFactory())
+    finally:
+        await store.close()
 
 
 class StoreSuite:

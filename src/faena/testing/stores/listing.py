@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from faena.errors import InvalidCursor
 from faena.job import Job, Status, Step
 from faena.ports.store import Query
 from faena.testing.clock import FakeClock
@@ -139,6 +140,25 @@ class Listing(StoreSuite):
     async def test_an_empty_store_has_an_empty_page(self, desk: Desk) -> None:
         page = await desk.store.find(Query())
         assert (page.jobs, page.cursor) == ((), None)
+
+    @pytest.mark.parametrize(
+        "cursor",
+        ["garbage", "", "/", "1/2/3", "-1", "0x10", "1e999", "nan", "9" * 50, "be\x00fore", "💥", "1/\ud800"],
+    )
+    async def test_a_cursor_that_no_page_gave_out_is_refused(self, desk: Desk, cursor: str) -> None:
+        await desk.enqueue()
+        with pytest.raises(InvalidCursor) as caught:
+            await desk.store.find(Query(cursor=cursor))
+        assert caught.value.cursor == cursor
+
+    @pytest.mark.parametrize("change", ["x", " ", "\n"])
+    async def test_a_cursor_with_something_added_is_refused(self, desk: Desk, change: str) -> None:
+        await desk.insert(*desk.jobs.several(3))
+        cursor = (await desk.store.find(Query(limit=2))).cursor
+        assert cursor is not None
+        for spoilt in (change + cursor, cursor + change):
+            with pytest.raises(InvalidCursor):
+                await desk.store.find(Query(cursor=spoilt))
 
     # counts
 
