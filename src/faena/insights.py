@@ -17,6 +17,7 @@ from faena.job import Gate, Job, Record, Status
 from faena.outcomes import unknown
 from faena.ports.engine import Engine
 from faena.ports.store import Count, Obstacles, Store, WorkerInfo
+from faena.task import Task
 
 DIRECT = "direct"
 ENGINE_ANSWERS_WITHIN: Final = 3.0
@@ -260,6 +261,20 @@ def _in_line(job: Job, obstacles: Obstacles) -> Why:
         text = f"{words.counted(obstacles.ahead, 'job')}{more} of its line go first"
         return _why(job, Reason.IN_LINE, text, ahead=obstacles.ahead)
     return _why(job, Reason.READY, "nothing is in its way: it may start at any moment", ahead=0)
+
+
+async def known_queues(store: Store, tasks: Mapping[str, Task[Any, Any]]) -> set[str]:
+    """Return the queues of the stored jobs, of the registered tasks and of the live workers."""
+    of_jobs = {count.queue for count in await store.counts()}
+    of_workers = {queue for worker in await store.workers() for queue in worker.queues}
+    return of_jobs | of_workers | {task.options.queue for task in tasks.values()}
+
+
+async def known_tasks(store: Store, tasks: Mapping[str, Task[Any, Any]]) -> set[str]:
+    """Return the registered tasks, and those of stored jobs and of live workers."""
+    of_jobs = {count.task for count in await store.counts()}
+    of_workers = {task for worker in await store.workers() for task in worker.tasks}
+    return of_jobs | of_workers | set(tasks)
 
 
 def unlisted_tasks(workers: Sequence[WorkerInfo], counts: Iterable[Count]) -> Iterator[str]:

@@ -173,6 +173,7 @@ class QueueAnswer(BaseModel):
 
     name: str
     count: int
+    paused: bool = Field(False, description="No job of it is taken until it is resumed.")
     scheduled: int = 0
     pending: int = 0
     processing: int = 0

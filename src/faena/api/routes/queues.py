@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException
 
 from faena.api import schemas
 from faena.api.deps import AppDep, ClientDep
-from faena.app import Faena
+from faena.insights import known_queues
 from faena.job import WAITING, Status
 from faena.ports.store import Count
 
@@ -19,13 +19,15 @@ router = APIRouter(tags=["queues"])
 async def list_queues(client: ClientDep, app: AppDep) -> Any:
     """The queues of the stored jobs and of the registered tasks; `count` is what waits."""
     counts = await client.store.counts()
-    return {"queues": [_queue(name, counts) for name in sorted(_names(counts, app))]}
+    names = {count.queue for count in counts} | {task.options.queue for task in app.tasks.values()}
+    paused = {one.queue for one in await client.store.paused()}
+    return {"queues": [_queue(name, counts, paused=name in paused) for name in sorted(names)]}
 
 
 @router.delete("/queues/{queue}/purge", response_model=schemas.Purged)
 async def purge(queue: str, client: ClientDep, app: AppDep) -> Any:
     """Cancel every waiting job of a queue; running ones go on."""
-    known = _names(await client.store.counts(), app)
+    known = await known_queues(client.store, app.tasks)
     if queue not in known:
         raise HTTPException(
             404, f"there is no queue {queue!r}; there are: {', '.join(sorted(known)) or 'none'}"
@@ -33,14 +35,10 @@ async def purge(queue: str, client: ClientDep, app: AppDep) -> Any:
     return {"queue": queue, "purged": await client.purge(queue)}
 
 
-def _names(counts: list[Count], app: Faena) -> set[str]:
-    return {count.queue for count in counts} | {task.options.queue for task in app.tasks.values()}
-
-
-def _queue(name: str, counts: list[Count]) -> dict[str, Any]:
+def _queue(name: str, counts: list[Count], *, paused: bool) -> dict[str, Any]:
     by_status = dict.fromkeys(Status, 0)
     for count in counts:
         if count.queue == name:
             by_status[count.status] += count.count
     waiting = sum(by_status[status] for status in WAITING)
-    return {"name": name, "count": waiting, **{str(status): count for status, count in by_status.items()}}
+    return {"name": name, "count": waiting, "paused": paused, **{str(of): n for of, n in by_status.items()}}
