@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from faena.job import Gate, Window
+from faena.rates import MOST_SLACK, SLACK
 
 LISTED: Final = 10
 """How many names a sentence lists at most."""
@@ -62,4 +63,7 @@ def rule(gate: Gate) -> str:
 
 
 def _period(window: Window) -> str:
-    return f"{window.period:g} s"
+    """Say the period that was asked for; the window is a little longer (`faena.rates.SLACK`)."""
+    kept = window.period
+    asked = kept - MOST_SLACK if kept * SLACK > MOST_SLACK * (1 + SLACK) else kept / (1 + SLACK)
+    return f"{round(kept if kept.is_integer() else asked, 3):g} s"
