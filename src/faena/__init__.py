@@ -10,6 +10,7 @@ from faena.errors import (
     FaenaWarning,
     IllegalStep,
     InvalidArguments,
+    InvalidCursor,
     InvalidOptions,
     InvalidResult,
     InvalidSettings,
@@ -27,16 +28,21 @@ from faena.errors import (
     StoreDown,
     StoreFull,
     Unavailable,
+    UnknownSchedule,
     UnknownTask,
     WaitTimeout,
 )
 from faena.handle import JobHandle
-from faena.job import Failure, Job, Status
+from faena.job import Failure, Job, OnConflict, Status
 from faena.options import Limits
 from faena.pack import Pack
+from faena.rates import AtOnce, Rate
+from faena.schedule import Schedule
 from faena.task import JobRequest, Task
+from faena.unique import Unique
 
 __all__ = [
+    "AtOnce",
     "Cancelled",
     "Conflict",
     "Context",
@@ -47,6 +53,7 @@ __all__ = [
     "Failure",
     "IllegalStep",
     "InvalidArguments",
+    "InvalidCursor",
     "InvalidOptions",
     "InvalidResult",
     "InvalidSettings",
@@ -59,10 +66,13 @@ __all__ = [
     "KeyConflict",
     "Limits",
     "NotFound",
+    "OnConflict",
     "Pack",
     "QueueDisabled",
+    "Rate",
     "Rejected",
     "Retry",
+    "Schedule",
     "Snooze",
     "SoftTimeout",
     "Stale",
@@ -71,6 +81,8 @@ __all__ = [
     "StoreFull",
     "Task",
     "Unavailable",
+    "Unique",
+    "UnknownSchedule",
     "UnknownTask",
     "WaitTimeout",
 ]

@@ -1,4 +1,4 @@
-"""Everything that can be done to jobs from outside: enqueue, cancel, retry, get, wait, purge.
+"""Everything that can be done to jobs from outside: enqueue, cancel, retry, change, get, wait, purge, pause, schedule.
 
 Async, and belongs to one event loop. Plain code and other loops come through `faena.portal`.
 """
@@ -7,38 +7,56 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+import msgspec
+
+from faena import insights, timetable
 from faena.batch import Batch
-from faena.durations import seconds
+from faena.durations import Duration, seconds
 from faena.errors import (
     Conflict,
-    InvalidArguments,
-    KeyConflict,
+    InvalidOptions,
     NotFound,
     QueueDisabled,
     StoreDown,
-    UnknownTask,
+    UnknownSchedule,
     WaitTimeout,
 )
-from faena.ids import Ids
-from faena.job import Job, NewJob, Status
+from faena.job import Job, NewJob, Record, Status
 from faena.live import Live, Snapshot
+from faena.making import MAX_ARGUMENTS, Maker, key_conflict
+from faena.options import JobOptions, QueueOptions
 from faena.ports.engine import Delivery, Engine
-from faena.ports.store import CancelResult, Inserted, Store
+from faena.ports.store import CancelResult, Inserted, Paused, Query, Store
+from faena.schedule import CatchUp, Overlap, Schedule
 from faena.task import JobRequest, Task
 
-__all__ = ["CHUNK", "MAX_ARGUMENTS", "Client", "JobRequest"]
+__all__ = ["CHUNK", "MAX_ARGUMENTS", "Client", "JobRequest", "Retried"]
 
 CHUNK: Final = 1000
 """Jobs that one call of the store carries at most."""
-MAX_ARGUMENTS: Final = 4 * 1024 * 1024
-"""Bytes of JSON that the arguments of one job may be."""
+COUNTED: Final = 10_000
+"""How far `Retried.left` counts."""
+KEPT_LONGER: Final = 120.0
+"""Seconds for which the key of a repeated job outlives the old one, which is pruned a little late."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+class Retried(Record, frozen=True):
+    """What `Client.retry_many` did."""
+
+    jobs: tuple[Job, ...]
+    """The new jobs."""
+    left: int
+    """Failed jobs of the same filter that were not looked at yet (counted up to ten thousand)."""
 
 
 class Client:
@@ -50,31 +68,38 @@ class Client:
         engine: Engine,
         tasks: Mapping[str, Task[Any, Any]],
         *,
+        queues: Mapping[str, QueueOptions] | None = None,
         enabled: bool = True,
         max_arguments: int = MAX_ARGUMENTS,
         live: Live | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """``queues`` are those with limits; ``clock`` is the wall clock that schedules go by."""
         self.store = store
         self.engine = engine
         self.tasks = tasks
         self.live = live if live is not None else Live(store)
         self.enabled = enabled
         """False (QUEUE_ENABLED=0): nothing new is accepted."""
-        self.max_arguments = max_arguments
-        self._new_id = Ids()
+        self._maker = Maker(tasks, queues or {}, max_arguments=max_arguments)
+        self._clock = clock
         self._insert: Batch[NewJob, Inserted] = Batch(store.insert)
         self._deliver_batched: Batch[Delivery, None] = Batch(self._deliver)
+        self._admit_batched: Batch[None, None] = Batch(self._admit)
 
     async def enqueue(self, request: JobRequest) -> Inserted:
-        """Store a job and hand it to the engine. A live job of the same task, key and arguments is returned in its
+        """Store a job and hand it to the engine. A job that holds the key, with the same arguments, is returned in its
         place (``duplicate``). Raises `KeyConflict`, `UnknownTask`, `InvalidArguments`, `Unavailable`.
 
         Once the job is stored, nothing that goes wrong makes this raise: an engine that is down gets it later.
         """
-        inserted = await self._insert(self._new_job(request))
+        job = self._new_job(request)
+        inserted = await self._insert(job)
         if inserted.conflict:
-            raise KeyConflict(str(inserted.job.key), inserted.job.id)
-        if self._delivers(inserted):
+            raise key_conflict(job, inserted.job)
+        if self._held_back(inserted):
+            await self._admit_batched(None)
+        elif self._delivers(inserted):
             await self._deliver_batched(_delivery(inserted.job))
         return inserted
 
@@ -91,6 +116,8 @@ class Client:
         for chunk in _chunks(jobs):
             stored = await self.store.insert(chunk)
             await self._deliver([_delivery(one.job) for one in stored if self._delivers(one)])
+            if any(self._held_back(one) for one in stored):
+                await self._admit_batched(None)
             inserted += stored
         return inserted
 
@@ -110,6 +137,162 @@ class Client:
                 f"job {job_id} is {job.status}: only one that has ended can be run again. Cancel it first, or wait"
             )
         return await self.enqueue(_again(job))
+
+    async def retry_many(
+        self, query: Query, *, canary: int | None = None, after: Sequence[str] = (), limit: int = CHUNK
+    ) -> Retried:
+        """Run failed jobs of a filter once more, newest first and each at most once, as long as it is kept: up to
+        ``limit``, or with ``canary`` only so many to try it. With ``after`` nothing is run unless all those jobs have
+        completed: raises `Conflict`, and `NotFound`.
+        """
+        for name, number in (("limit", limit), ("canary", canary)):
+            if number is not None and number < 1:
+                raise InvalidOptions(f"{name}={number} must be 1 or more")
+        await self._check_completed(after)
+        wanted = limit if canary is None else min(canary, limit)
+        query = msgspec.structs.replace(query, statuses=(Status.FAILED,), limit=CHUNK, cursor=None)
+        jobs: list[Job] = []
+        left = 0
+        async for failed in self._pages(query):
+            now = self._clock()
+            while failed and len(jobs) < wanted:
+                some, failed = failed[: wanted - len(jobs)], failed[wanted - len(jobs) :]
+                requests = [_once_again(job, now) for job in some if job.task in self.tasks]
+                answers = await self.enqueue_many(requests)
+                jobs += [one.job for one in answers if not (one.duplicate or one.conflict)]
+            left += len(failed)
+            if left >= COUNTED:
+                break
+        return Retried(jobs=tuple(jobs), left=left)
+
+    async def change(
+        self,
+        job_id: str,
+        *,
+        priority: int | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+    ) -> Job:
+        """Give a waiting job another priority, or another time (from now, or an aware datetime). Raises `NotFound`,
+        `InvalidOptions`, and `Conflict` when it waits no more."""
+        asked = JobOptions(priority=priority, delay=delay, at=at)
+        if priority is None and delay is None and at is None:
+            raise InvalidOptions("nothing to change: give a priority, a delay or a time")
+        changed = await self.store.change(
+            job_id,
+            priority=asked.priority,
+            delay=None if delay is None else seconds(delay),
+            due_at=None if at is None else at.timestamp(),
+        )
+        job = changed.job
+        if job is None:
+            raise NotFound(job_id)
+        if not changed.changed:
+            raise Conflict(f"job {job_id} is {job.status}: only one that waits can be changed")
+        if job.status is Status.PENDING and self.engine.capabilities.delivers:
+            await self._deliver_if_free(job)
+        return job
+
+    async def why(self, job_id: str) -> insights.Why:
+        """Say why a job is not running; raises `NotFound`."""
+        return await insights.why(self.store, self.engine, self.tasks, job_id)
+
+    async def pause(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        """Start no more jobs of a queue, or of a task; those that run go on. False: it was paused already."""
+        _check_one_named(queue, task)
+        return await self.store.pause(queue=queue, task=task)
+
+    async def resume(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        """Start jobs of a queue, or of a task, again. False: it was not paused."""
+        _check_one_named(queue, task)
+        resumed = await self.store.resume(queue=queue, task=task)
+        if self.engine.capabilities.delivers:
+            await self._admit_batched(None)
+        return resumed
+
+    async def paused(self) -> list[Paused]:
+        """Return what is paused, longest first."""
+        return await self.store.paused()
+
+    async def schedules(self) -> list[Schedule]:
+        """Return all schedules by name."""
+        return await self.store.schedules()
+
+    async def schedule(self, name: str) -> Schedule:
+        """Return a schedule; raises `UnknownSchedule`."""
+        found = {schedule.name: schedule for schedule in await self.store.schedules()}
+        if name not in found:
+            raise UnknownSchedule(name, list(found))
+        return found[name]
+
+    async def put_schedule(
+        self,
+        name: str,
+        task: str,
+        *,
+        args: Mapping[str, object] | bytes | None = None,
+        cron: str | None = None,
+        every: Duration | None = None,
+        start: datetime | None = None,
+        timezone: str = "UTC",
+        catch_up: CatchUp | str = CatchUp.ONE,
+        overlap: Overlap | str = Overlap.SKIP,
+        queue: str | None = None,
+        priority: int | None = None,
+    ) -> Schedule:
+        """Make a schedule, or give the one of that name another definition; returns it as it is stored. Raises
+        `UnknownTask`, `InvalidArguments`, `InvalidOptions`, and `Conflict` for one that an app declares in its code.
+        """
+        asked = timetable.Declared(
+            name=name,
+            task=task,
+            args=args or {},
+            cron=cron,
+            every=every,
+            start=start,
+            timezone=timezone,
+            catch_up=catch_up,
+            overlap=overlap,
+            queue=queue,
+            priority=priority,
+        )
+        schedule = asked.schedule(self._maker, now=self._clock(), source=timetable.API)
+        for other in await self.store.schedules():
+            if other.name == name and other.source.startswith(timetable.CODE):
+                raise Conflict(
+                    f"the schedule {name!r} is declared in the code of {other.source.removeprefix(timetable.CODE)}: "
+                    "change it there, or take another name"
+                )
+        await self.store.put_schedules([schedule])
+        return await self.schedule(name)
+
+    async def run_schedule(self, name: str) -> Inserted:
+        """Make a schedule's job now, besides its ticks and even if it is paused. One that skips overlaps is answered
+        with the job that still lives. Raises `UnknownSchedule`, and as `enqueue`."""
+        return await self.enqueue(timetable.request(await self.schedule(name)))
+
+    async def pause_schedule(self, name: str) -> Schedule:
+        """Let a schedule's ticks pass without a job; raises `UnknownSchedule`."""
+        return _known(name, await self.store.steer_schedule(name, paused=True))
+
+    async def resume_schedule(self, name: str) -> Schedule:
+        """Go on with a schedule at its next tick; those that passed meanwhile are not made up for. Raises
+        `UnknownSchedule`."""
+        schedule = await self.schedule(name)
+        if not schedule.paused:
+            return schedule
+        next_at = timetable.next_tick(schedule, self._clock())
+        return _known(name, await self.store.steer_schedule(name, paused=False, next_at=next_at))
+
+    async def drop_schedule(self, name: str) -> None:
+        """Forget a schedule; its jobs stay. One that is declared in code comes back when a worker starts. Raises
+        `UnknownSchedule`."""
+        if not await self.store.drop_schedules([name]):
+            raise UnknownSchedule(name)
+
+    async def next_ticks(self, name: str, count: int = 10) -> list[float]:
+        """Return when a schedule goes next, by the wall clock; raises `UnknownSchedule`."""
+        return timetable.next_ticks(await self.schedule(name), self._clock(), count)
 
     async def get(self, job_id: str) -> Job:
         """Return a job as it stands now; raises `NotFound`."""
@@ -150,40 +333,36 @@ class Client:
     def _new_job(self, request: JobRequest) -> NewJob:
         if not self.enabled:
             raise QueueDisabled("the queue is switched off: nothing new is accepted until QUEUE_ENABLED=1")
-        task = self.tasks.get(request.task)
-        if task is None:
-            raise UnknownTask(request.task, list(self.tasks))
-        options = task.options
-        retries = options.max_retries if request.max_retries is None else request.max_retries
-        return NewJob(
-            id=self._new_id(),
-            task=task.name,
-            args=self._checked_arguments(task, request.args),
-            queue=request.queue or options.queue,
-            priority=options.priority if request.priority is None else request.priority,
-            delay=seconds(request.delay or 0.0),
-            due_at=None if request.at is None else request.at.timestamp(),
-            max_attempts=retries + 1,
-            timeout=None if request.timeout is None else seconds(request.timeout),
-            key=request.key,
-            user=request.user,
-            topic=request.topic or options.topic,
-            origin=request.origin,
-        )
-
-    def _checked_arguments(self, task: Task[Any, Any], args: Mapping[str, object] | bytes) -> bytes:
-        body = task.adopt_args(args) if isinstance(args, bytes) else task.dump_args(args)
-        if len(body) > self.max_arguments:
-            told = (
-                f"{len(body):,} bytes of JSON, and at most {self.max_arguments:,} are taken: put the data in a file or "
-                "a database and pass its path or key, or make several jobs of it"
-            )
-            raise InvalidArguments(task.name, [{"where": "arguments", "message": told, "type": "too_long"}])
-        return body
+        return self._maker.make(request)
 
     def _delivers(self, inserted: Inserted) -> bool:
-        fresh = not inserted.duplicate and not inserted.conflict
+        fresh = not (inserted.duplicate or inserted.conflict or inserted.replayed or inserted.held_back)
         return fresh and inserted.job.status is Status.PENDING and self.engine.capabilities.delivers
+
+    def _held_back(self, inserted: Inserted) -> bool:
+        return inserted.held_back and self.engine.capabilities.delivers
+
+    async def _deliver_if_free(self, job: Job) -> None:
+        """Hand a changed job to the engine, unless it is paused or limited: then `admit` has it."""
+        obstacles = await self.store.obstacles(job.id)
+        if obstacles is None:
+            return
+        if obstacles.gate or obstacles.queue_paused or obstacles.task_paused:
+            await self._admit_batched(None)
+        else:
+            await self._deliver_batched(_delivery(job))
+
+    async def _admit(self, asked: Sequence[None]) -> list[None]:
+        """Hand to the engine what was held back and may go now; never raises, for a worker does it again."""
+        try:
+            while True:
+                admitted = await self.store.admit(limit=CHUNK)
+                await self._deliver(admitted.deliveries)
+                if len(admitted.deliveries) < CHUNK:
+                    break
+        except Exception as error:
+            log.warning("held back jobs wait for a worker (%s: %s)", type(error).__name__, error)
+        return [None] * len(asked)
 
     async def _deliver(self, deliveries: Sequence[Delivery]) -> list[None]:
         """Hand jobs to the engine; never raises, for they are stored and will be redelivered."""
@@ -202,6 +381,24 @@ class Client:
                 type(error).__name__,
                 error,
             )
+
+    async def _pages(self, query: Query) -> AsyncIterator[list[Job]]:
+        while True:
+            page = await self.store.find(query)
+            yield list(page.jobs)
+            if page.cursor is None:
+                return
+            query = msgspec.structs.replace(query, cursor=page.cursor)
+
+    async def _check_completed(self, ids: Sequence[str]) -> None:
+        found = await self.store.get(ids) if ids else []
+        for job_id, job in zip(ids, found, strict=True):
+            if job is None:
+                raise NotFound(job_id)
+            if job.status is not Status.COMPLETED:
+                raise Conflict(
+                    f"nothing was run again: job {job_id}, which has to complete first, is {job.status}"
+                )
 
     async def _ended(self, job_id: str) -> Job:
         async with self.live.job(job_id) as stream:
@@ -225,7 +422,25 @@ def _again(job: Job) -> JobRequest:
         user=job.user,
         topic=job.topic,
         origin=job.id,
+        unique=False,
     )
+
+
+def _once_again(job: Job, now: float) -> JobRequest:
+    """The same, with a key that makes it the only one for as long as the old job is kept."""
+    kept = math.inf if job.expires_at is None else max(job.expires_at - now, 0.0) + KEPT_LONGER
+    return msgspec.structs.replace(_again(job), key=f"retry:{job.id}", keep_key=kept)
+
+
+def _check_one_named(queue: str | None, task: str | None) -> None:
+    if (queue is None) == (task is None):
+        raise InvalidOptions("name a queue or a task, one of them")
+
+
+def _known(name: str, schedule: Schedule | None) -> Schedule:
+    if schedule is None:
+        raise UnknownSchedule(name)
+    return schedule
 
 
 def _delivery(job: Job) -> Delivery:

@@ -9,8 +9,9 @@
     │   ├── UnknownTask           no task of that name is registered
     │   └── InvalidSettings       the configuration has faults, all named together
     ├── NotFound                  no such job (never there, or pruned after its TTL)
+    │   └── UnknownSchedule       no schedule has that name
     ├── Conflict                  it is right, but not now
-    │   ├── KeyConflict           the key is held by a live job with other arguments
+    │   ├── KeyConflict           another job holds the key
     │   └── IllegalStep           the job's status does not allow this step
     ├── Unavailable               try again later
     │   ├── StoreDown             the store does not answer
@@ -104,17 +105,27 @@ class NotFound(FaenaError):
         super().__init__(f"no job has the id {job_id!r}; it was never there, or its time to be kept is over")
 
 
+class UnknownSchedule(NotFound):
+    """No schedule has that name."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        self.name = name
+        self.known = sorted(known)
+        listed = f"; there are: {', '.join(self.known)}" if self.known else ""
+        FaenaError.__init__(self, f"no schedule is named {name!r}{listed}")
+
+
 class Conflict(FaenaError):
     """The request is right, but not now."""
 
 
 class KeyConflict(Conflict):
-    """The idempotency key is held by a live job with other arguments."""
+    """Another job holds the key, or the same idempotency key came with another request."""
 
-    def __init__(self, key: str, job_id: str) -> None:
+    def __init__(self, key: str, job_id: str, told: str | None = None) -> None:
         self.key = key
         self.job_id = job_id
-        super().__init__(f"the key {key!r} is held by the live job {job_id} with other arguments")
+        super().__init__(told or f"the key {key!r} is held by the live job {job_id} with other arguments")
 
 
 class IllegalStep(Conflict):

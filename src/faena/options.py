@@ -10,7 +10,9 @@ from typing import Final, Literal, TypeAlias
 
 from faena.durations import Duration, seconds
 from faena.errors import InvalidOptions
-from faena.job import Record
+from faena.job import OnConflict, Record
+from faena.rates import AtOnceLike, RateLike, limit_faults
+from faena.unique import UniqueLike, conflict_faults, keep_faults, unique_faults
 
 Isolation: TypeAlias = Literal["none", "process"]
 
@@ -59,9 +61,27 @@ class TaskOptions(Record, frozen=True):
     """How long a completed job is kept; None: RESULT_TTL."""
     failure_ttl: float | None = None
     """How long a failed job is kept; None: FAILURE_TTL."""
+    rate: RateLike | None = None
+    """How many may start within a time: ``"10/m"``, a `Rate`, or several."""
+    at_once: AtOnceLike | None = None
+    """How many may run at once: a number, an `AtOnce`, or several."""
+    unique: UniqueLike | None = None
+    """What makes a job the same as another one: ``"args"``, names, a function, or a `Unique`."""
 
     def __post_init__(self) -> None:
         _refuse(f"the options of task {self.name!r}", _task_faults(self))
+
+
+class QueueOptions(Record, frozen=True):
+    """The limits of a queue: they hold for all its jobs together, besides those of their tasks."""
+
+    name: str
+    rate: RateLike | None = None
+    at_once: AtOnceLike | None = None
+
+    def __post_init__(self) -> None:
+        faults = [*_queue_faults(self.name), *limit_faults(self.rate, self.at_once)]
+        _refuse(f"the limits of queue {self.name!r}", iter(faults))
 
 
 class JobOptions(Record, frozen=True):
@@ -76,6 +96,14 @@ class JobOptions(Record, frozen=True):
     """When the job is due: an aware datetime."""
     key: str | None = None
     """The idempotency key, unique among the live jobs of a task."""
+    keep_key: Duration | None = None
+    """From now on, for which the key is held even if the job ends sooner (math.inf: for ever)."""
+    on_conflict: OnConflict | str | None = None
+    """What becomes of the job when another one holds its key: ``return``, ``refuse``, ``replace``, ``debounce``."""
+    rate: RateLike | None = None
+    """In place of the task's; ``()``: none."""
+    at_once: AtOnceLike | None = None
+    """In place of the task's; ``()``: none."""
     timeout: Duration | None = None
     max_retries: int | None = None
     user: str | None = None
@@ -105,6 +133,8 @@ def _task_faults(options: TaskOptions) -> Iterator[str]:
     yield from _text_faults("topic", options.topic)
     yield from _not_negative_faults("result_ttl", options.result_ttl)
     yield from _not_negative_faults("failure_ttl", options.failure_ttl)
+    yield from limit_faults(options.rate, options.at_once)
+    yield from unique_faults(options.unique)
 
 
 def _job_faults(options: JobOptions) -> Iterator[str]:
@@ -117,6 +147,11 @@ def _job_faults(options: JobOptions) -> Iterator[str]:
     yield from _due_faults(options.delay, options.at)
     yield from _above_zero_faults("timeout", options.timeout)
     yield from _text_faults("key", options.key)
+    if options.keep_key is not None:
+        yield from keep_faults("keep_key", options.keep_key)
+    if options.on_conflict is not None:
+        yield from conflict_faults(options.on_conflict)
+    yield from limit_faults(options.rate, options.at_once)
     yield from _text_faults("user", options.user)
     yield from _text_faults("topic", options.topic)
 

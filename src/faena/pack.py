@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from faena.durations import Duration, seconds
 from faena.errors import InvalidOptions
 from faena.options import Isolation, Limits, TaskOptions
+from faena.rates import AtOnceLike, RateLike
 from faena.task import Submitter, Task, make_task
+from faena.unique import UniqueLike
 
 if TYPE_CHECKING:
     from typing import Concatenate
@@ -67,6 +69,9 @@ class Registry:
         topic: str | None = None,
         result_ttl: Duration | None = None,
         failure_ttl: Duration | None = None,
+        rate: RateLike | None = None,
+        at_once: AtOnceLike | None = None,
+        unique: UniqueLike | None = None,
     ) -> Decorator: ...
 
     def task(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:

@@ -15,7 +15,10 @@ import msgspec
 from faena.arguments import Arguments, read_signature
 from faena.durations import Duration
 from faena.errors import FaenaWarning, InvalidOptions, InvalidResult
+from faena.job import Idempotency, OnConflict
 from faena.options import Isolation, JobOptions, Limits, TaskOptions
+from faena.rates import AtOnceLike, RateLike, names_of, rules, unknown_names
+from faena.unique import ARGS, Unique, as_unique
 
 if TYPE_CHECKING:
     from faena.handle import JobHandle
@@ -44,6 +47,12 @@ class JobRequest(JobOptions, frozen=True, kw_only=True):
     """Python values by name, or the bytes of a JSON object (as they came over HTTP)."""
     origin: str | None = None
     """The id of the job that this one runs again."""
+    unique: bool = True
+    """False: the task's `unique` gives this job no key."""
+    key_bound: Duration | None = None
+    """From now on, after which the key is free even if the job still lives."""
+    idempotency: Idempotency | None = None
+    """Recognises this very request when it is sent again."""
 
 
 class Submitter(Protocol):
@@ -73,6 +82,10 @@ class Prepared(Generic[P]):
         delay: Duration | None = None,
         at: datetime | None = None,
         key: str | None = None,
+        keep_key: Duration | None = None,
+        on_conflict: OnConflict | str | None = None,
+        rate: RateLike | None = None,
+        at_once: AtOnceLike | None = None,
         timeout: Duration | None = None,
         max_retries: int | None = None,
         user: str | None = None,
@@ -81,7 +94,9 @@ class Prepared(Generic[P]):
         """Return the same with these options set besides; raises `InvalidOptions` at once.
 
         ``priority`` -1000 to 1000, higher first; ``delay`` from now, or ``at`` an aware datetime; ``key`` makes
-        the job the only live one of its task with that key; ``max_retries`` are the attempts after the first.
+        the job the only live one of its task with that key (``keep_key``: for that long, even if it ends sooner;
+        ``on_conflict``: return, refuse, replace or debounce the holder); ``rate`` and ``at_once`` take the place of
+        the task's; ``max_retries`` are the attempts after the first.
         """
         given = JobOptions(
             queue=queue,
@@ -89,11 +104,16 @@ class Prepared(Generic[P]):
             delay=delay,
             at=at,
             key=key,
+            keep_key=keep_key,
+            on_conflict=on_conflict,
+            rate=rate,
+            at_once=at_once,
             timeout=timeout,
             max_retries=max_retries,
             user=user,
             topic=topic,
         )
+        self._task.refuse_unknown_names(rate=rate, at_once=at_once)
         changed = {name: value for name, value in _options(given).items() if value is not None}
         return Prepared(self._task, JobOptions(**{**_options(self._options), **changed}))
 
@@ -141,6 +161,10 @@ class Task(Generic[P, R]):
             function
         )
         self.arguments = Arguments(read_signature(function, task=options.name))
+        self.unique = as_unique(options.unique)
+        self.rules = rules(f"task:{options.name}", options.rate, options.at_once)
+        """Its limits."""
+        self.refuse_unknown_names(rate=options.rate, at_once=options.at_once, unique=self.unique)
         self._submitter = submitter
         self.__doc__ = function.__doc__
         self.__name__ = options.name
@@ -166,6 +190,23 @@ class Task(Generic[P, R]):
                 f"it in an app (app.include(pack)) and enqueue with app.tasks[{self.name!r}]"
             )
         return self._submitter
+
+    def refuse_unknown_names(
+        self, *, rate: RateLike | None = None, at_once: AtOnceLike | None = None, unique: Unique | None = None
+    ) -> None:
+        """Raise `InvalidOptions` for limits and keys made of arguments that the function does not take."""
+        parameters = self.arguments.parameters
+        if parameters.extra is not None:
+            return
+        unknown = [f"per={name!r}" for name in unknown_names(rate, at_once, parameters.names)]
+        if unique is not None and unique.by != ARGS:
+            unknown += [f"unique {name!r}" for name in names_of(unique.by) if name not in parameters.names]
+        if unknown:
+            known = ", ".join(parameters.names) or "no arguments"
+            raise InvalidOptions(
+                f"task {self.name!r} takes {known}; what its limits and keys are made of is not among them: "
+                + ", ".join(unknown)
+            )
 
     def bound_to(self, submitter: Submitter) -> Task[P, R]:
         """Return a copy whose jobs ``submitter`` stores."""
@@ -214,6 +255,10 @@ class Task(Generic[P, R]):
         delay: Duration | None = None,
         at: datetime | None = None,
         key: str | None = None,
+        keep_key: Duration | None = None,
+        on_conflict: OnConflict | str | None = None,
+        rate: RateLike | None = None,
+        at_once: AtOnceLike | None = None,
         timeout: Duration | None = None,
         max_retries: int | None = None,
         user: str | None = None,
@@ -226,6 +271,10 @@ class Task(Generic[P, R]):
             delay=delay,
             at=at,
             key=key,
+            keep_key=keep_key,
+            on_conflict=on_conflict,
+            rate=rate,
+            at_once=at_once,
             timeout=timeout,
             max_retries=max_retries,
             user=user,
