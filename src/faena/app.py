@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 from faena.durations import Duration, seconds
 from faena.errors import InvalidOptions
 from faena.handle import JobHandle
+from faena.options import QueueOptions
 from faena.pack import Pack, Registry
-from faena.task import JobRequest, Submitter
+from faena.rates import AtOnceLike, RateLike
+from faena.schedule import CatchUp, Overlap
+from faena.task import JobRequest, Submitter, Task
 
 if TYPE_CHECKING:
     from faena.client import Client
+    from faena.insights import Why
     from faena.job import Job
     from faena.portal import Portal, Portals
     from faena.ports.engine import Engine
     from faena.ports.store import CancelResult, Inserted, Store
     from faena.settings import Settings
     from faena.stores.memory import MemoryStore
+    from faena.timetable import Declared
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
@@ -49,6 +56,9 @@ class Faena(Registry):
         self._settings = settings
         self._own_wiring = self._wiring = wiring
         self._packs: dict[str, Pack] = {}
+        self._queues: dict[str, QueueOptions] = {}
+        self._schedules: dict[str, Declared] = {}
+        self._clock: Callable[[], float] = time.time
         self._portals: Portals | None = None
 
     @property
@@ -77,6 +87,62 @@ class Faena(Registry):
         for task in pack.tasks.values():
             self._add(task.bound_to(self))
         self._packs[pack.name] = pack
+
+    @property
+    def queues(self) -> Mapping[str, QueueOptions]:
+        """The queues that have limits, by their names."""
+        return MappingProxyType(self._queues)
+
+    def queue(self, name: str, *, rate: RateLike | None = None, at_once: AtOnceLike | None = None) -> None:
+        """Limit the jobs of a queue, all tasks together and besides the tasks' own limits: ``app.queue("media",
+        at_once=2)``. Call it before the first job. Raises `InvalidOptions`."""
+        if name in self._queues:
+            raise InvalidOptions(f"{self.name!r} has limits for the queue {name!r} already")
+        self._queues[name] = QueueOptions(name=name, rate=rate, at_once=at_once)
+
+    @property
+    def schedules(self) -> Mapping[str, Declared]:
+        """The schedules that were declared in code, by their names."""
+        return MappingProxyType(self._schedules)
+
+    def schedule(
+        self,
+        name: str,
+        task: Task[Any, Any] | str,
+        *,
+        cron: str | None = None,
+        every: Duration | None = None,
+        start: datetime | None = None,
+        timezone: str = "UTC",
+        args: Mapping[str, object] | None = None,
+        catch_up: CatchUp | Literal["one", "all", "none"] = CatchUp.ONE,
+        overlap: Overlap | Literal["skip", "allow"] = Overlap.SKIP,
+        queue: str | None = None,
+        priority: int | None = None,
+    ) -> None:
+        """Declare that workers make a job of a task at each tick: ``cron="0 3 * * *"`` in a ``timezone``, or ``every``
+        so many seconds (counted from ``start``; without it from the epoch, so that 300 means :00, :05, :10…).
+
+        ``catch_up`` says what becomes of ticks that passed while no worker ran, ``overlap`` of a tick while the job
+        of an earlier one still lives. Raises `InvalidOptions`; with arguments that do not fit no worker starts.
+        """
+        from faena.timetable import Declared
+
+        if name in self._schedules:
+            raise InvalidOptions(f"{self.name!r} has a schedule named {name!r} already")
+        self._schedules[name] = Declared(
+            name=name,
+            task=task if isinstance(task, str) else task.name,
+            args=args or {},
+            cron=cron,
+            every=every,
+            start=start,
+            timezone=timezone,
+            catch_up=catch_up,
+            overlap=overlap,
+            queue=queue,
+            priority=priority,
+        )
 
     def submit(self, requests: Sequence[JobRequest]) -> list[JobHandle]:
         """Store jobs and hand them to the engine; blocks. `Task.enqueue` and `Task.enqueue_many` come here."""
@@ -109,6 +175,30 @@ class Faena(Registry):
     async def aretry(self, job_id: str) -> JobHandle:
         """Run a job that has ended once more, as a new job; raises `NotFound`, `Conflict`."""
         return self._handle(await self._portal().acall(lambda client: client.retry(job_id)))
+
+    def pause(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        """Start no more jobs of a queue, or of a task; those that run go on. False: it was paused already."""
+        return self._portal().call(lambda client: client.pause(queue=queue, task=task))
+
+    async def apause(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        """Start no more jobs of a queue, or of a task; those that run go on. False: it was paused already."""
+        return await self._portal().acall(lambda client: client.pause(queue=queue, task=task))
+
+    def resume(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        """Start jobs of a queue, or of a task, again. False: it was not paused."""
+        return self._portal().call(lambda client: client.resume(queue=queue, task=task))
+
+    async def aresume(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        """Start jobs of a queue, or of a task, again. False: it was not paused."""
+        return await self._portal().acall(lambda client: client.resume(queue=queue, task=task))
+
+    def why(self, job_id: str) -> Why:
+        """Say why a job is not running; raises `NotFound`."""
+        return self._portal().call(lambda client: client.why(job_id))
+
+    async def awhy(self, job_id: str) -> Why:
+        """Say why a job is not running; raises `NotFound`."""
+        return await self._portal().acall(lambda client: client.why(job_id))
 
     def wait(self, job_id: str, timeout: Duration | None = None) -> Any:
         """Block until a job has ended and return its result; raises `WaitTimeout`, `JobFailed`, `JobCancelled`."""
@@ -158,16 +248,18 @@ class Faena(Registry):
             self._settings, self._wiring = settings, self._own_wiring
 
     @contextmanager
-    def on(self, wiring: Wiring, settings: Settings) -> Iterator[None]:
-        """Stand on another store and engine for the length of a ``with``; for tests."""
-        before = self._settings, self._own_wiring, self._wiring
+    def on(
+        self, wiring: Wiring, settings: Settings, *, clock: Callable[[], float] = time.time
+    ) -> Iterator[None]:
+        """Stand on another store and engine (and clock) for the length of a ``with``; for tests."""
+        before = self._settings, self._own_wiring, self._wiring, self._clock
         self.close()
-        self._settings, self._own_wiring, self._wiring = settings, wiring, wiring
+        self._settings, self._own_wiring, self._wiring, self._clock = settings, wiring, wiring, clock
         try:
             yield
         finally:
             self.close()
-            self._settings, self._own_wiring, self._wiring = before
+            self._settings, self._own_wiring, self._wiring, self._clock = before
 
     def make_store(self) -> Store:
         """Return a store on this app's jobs, not yet opened: another one at each call, each for one event loop."""
@@ -185,7 +277,8 @@ class Faena(Registry):
         store, engine = self.make_store(), self.make_engine()
         try:
             await store.open()
-            client = Client(store, engine, self.tasks, enabled=self.settings.queue_enabled)
+            enabled = self.settings.queue_enabled
+            client = Client(store, engine, self.tasks, queues=self.queues, enabled=enabled, clock=self._clock)
             try:
                 yield client
             finally:

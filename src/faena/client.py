@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from faena import insights, timetable
+from faena import insights
 from faena.batch import Batch
 from faena.durations import Duration, seconds
 from faena.errors import (
@@ -25,7 +25,6 @@ from faena.errors import (
     NotFound,
     QueueDisabled,
     StoreDown,
-    UnknownSchedule,
     WaitTimeout,
 )
 from faena.job import Job, NewJob, Record, Status
@@ -34,7 +33,7 @@ from faena.making import MAX_ARGUMENTS, Maker, key_conflict
 from faena.options import JobOptions, QueueOptions
 from faena.ports.engine import Delivery, Engine
 from faena.ports.store import CancelResult, Inserted, Paused, Query, Store
-from faena.schedule import CatchUp, Overlap, Schedule
+from faena.scheduling import Scheduling
 from faena.task import JobRequest, Task
 
 __all__ = ["CHUNK", "MAX_ARGUMENTS", "Client", "JobRequest", "Retried"]
@@ -59,7 +58,7 @@ class Retried(Record, frozen=True):
     """Failed jobs of the same filter that were not looked at yet (counted up to ten thousand)."""
 
 
-class Client:
+class Client(Scheduling):
     """The one way by which jobs come into the store. The store is open, and is closed by who opened it."""
 
     def __init__(
@@ -214,86 +213,6 @@ class Client:
         """Return what is paused, longest first."""
         return await self.store.paused()
 
-    async def schedules(self) -> list[Schedule]:
-        """Return all schedules by name."""
-        return await self.store.schedules()
-
-    async def schedule(self, name: str) -> Schedule:
-        """Return a schedule; raises `UnknownSchedule`."""
-        found = {schedule.name: schedule for schedule in await self.store.schedules()}
-        if name not in found:
-            raise UnknownSchedule(name, list(found))
-        return found[name]
-
-    async def put_schedule(
-        self,
-        name: str,
-        task: str,
-        *,
-        args: Mapping[str, object] | bytes | None = None,
-        cron: str | None = None,
-        every: Duration | None = None,
-        start: datetime | None = None,
-        timezone: str = "UTC",
-        catch_up: CatchUp | str = CatchUp.ONE,
-        overlap: Overlap | str = Overlap.SKIP,
-        queue: str | None = None,
-        priority: int | None = None,
-    ) -> Schedule:
-        """Make a schedule, or give the one of that name another definition; returns it as it is stored. Raises
-        `UnknownTask`, `InvalidArguments`, `InvalidOptions`, and `Conflict` for one that an app declares in its code.
-        """
-        asked = timetable.Declared(
-            name=name,
-            task=task,
-            args=args or {},
-            cron=cron,
-            every=every,
-            start=start,
-            timezone=timezone,
-            catch_up=catch_up,
-            overlap=overlap,
-            queue=queue,
-            priority=priority,
-        )
-        schedule = asked.schedule(self._maker, now=self._clock(), source=timetable.API)
-        for other in await self.store.schedules():
-            if other.name == name and other.source.startswith(timetable.CODE):
-                raise Conflict(
-                    f"the schedule {name!r} is declared in the code of {other.source.removeprefix(timetable.CODE)}: "
-                    "change it there, or take another name"
-                )
-        await self.store.put_schedules([schedule])
-        return await self.schedule(name)
-
-    async def run_schedule(self, name: str) -> Inserted:
-        """Make a schedule's job now, besides its ticks and even if it is paused. One that skips overlaps is answered
-        with the job that still lives. Raises `UnknownSchedule`, and as `enqueue`."""
-        return await self.enqueue(timetable.request(await self.schedule(name)))
-
-    async def pause_schedule(self, name: str) -> Schedule:
-        """Let a schedule's ticks pass without a job; raises `UnknownSchedule`."""
-        return _known(name, await self.store.steer_schedule(name, paused=True))
-
-    async def resume_schedule(self, name: str) -> Schedule:
-        """Go on with a schedule at its next tick; those that passed meanwhile are not made up for. Raises
-        `UnknownSchedule`."""
-        schedule = await self.schedule(name)
-        if not schedule.paused:
-            return schedule
-        next_at = timetable.next_tick(schedule, self._clock())
-        return _known(name, await self.store.steer_schedule(name, paused=False, next_at=next_at))
-
-    async def drop_schedule(self, name: str) -> None:
-        """Forget a schedule; its jobs stay. One that is declared in code comes back when a worker starts. Raises
-        `UnknownSchedule`."""
-        if not await self.store.drop_schedules([name]):
-            raise UnknownSchedule(name)
-
-    async def next_ticks(self, name: str, count: int = 10) -> list[float]:
-        """Return when a schedule goes next, by the wall clock; raises `UnknownSchedule`."""
-        return timetable.next_ticks(await self.schedule(name), self._clock(), count)
-
     async def get(self, job_id: str) -> Job:
         """Return a job as it stands now; raises `NotFound`."""
         job = (await self.store.get([job_id]))[0]
@@ -435,12 +354,6 @@ def _once_again(job: Job, now: float) -> JobRequest:
 def _check_one_named(queue: str | None, task: str | None) -> None:
     if (queue is None) == (task is None):
         raise InvalidOptions("name a queue or a task, one of them")
-
-
-def _known(name: str, schedule: Schedule | None) -> Schedule:
-    if schedule is None:
-        raise UnknownSchedule(name)
-    return schedule
 
 
 def _delivery(job: Job) -> Delivery:

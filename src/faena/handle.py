@@ -43,9 +43,10 @@ class JobHandle:
         self.job = job
         """All that was known of the job at the last look."""
         self.duplicate = duplicate
-        """True: a live job of the same task, key and arguments was there already, and this is it."""
+        """True: a job that holds the key was there already, with the same arguments (or these by now, if it was
+        debounced), and this is it."""
         self.conflict = conflict
-        """True (from `enqueue_many`): nothing was stored, a live job holds the key with other arguments; this is it."""
+        """True (from `enqueue_many`): nothing was stored, another job holds the key; this is it."""
         self._jobs = jobs
 
     @property

@@ -184,6 +184,8 @@ class Host:
                 ),
                 settings=self.settings,
                 app_ref=self.settings.app,
+                queues=self._app.queues,
+                schedules=self._app.schedules.values(),
             )
             await self._worker.run()
         finally:

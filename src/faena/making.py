@@ -31,8 +31,8 @@ class Maker:
         self.tasks = tasks
         self.max_arguments = max_arguments
         self._queues = queues
-        self._plans: dict[tuple[str, str], tuple[tuple[Rule, ...], Plan]] = {}
-        """By task and queue, with the task's rules that each was made of (an app's tasks may change in a test)."""
+        self._plans: dict[tuple[str, str], Plan] = {}
+        """By task and queue."""
         self._new_id = Ids()
 
     def task(self, name: str) -> Task[Any, Any]:
@@ -70,10 +70,10 @@ class Maker:
             origin=request.origin,
         )
 
-    def slots(self, task: str, queue: str) -> bool:
-        """Return whether jobs of a task on a queue are limited, as far as this app knows."""
+    def takes_slots(self, task: str, queue: str) -> bool:
+        """Return whether only so many jobs of a task on a queue may run at once, as far as this app knows."""
         known = self.tasks.get(task)
-        return bool(self._plan(known, queue) if known is not None else queue in self._queues)
+        return known is not None and self._plan(known, queue).slots
 
     def _checked_arguments(self, task: Task[Any, Any], args: Mapping[str, object] | bytes) -> bytes:
         body = task.adopt_args(args) if isinstance(args, bytes) else task.dump_args(args)
@@ -94,11 +94,10 @@ class Maker:
         return Plan((*rules(f"task:{task.name}", rate, at_once), *self._queue_rules(queue))).gates(args)
 
     def _plan(self, task: Task[Any, Any], queue: str) -> Plan:
-        known = self._plans.get((task.name, queue))
-        if known is None or known[0] is not task.rules:
-            known = (task.rules, Plan((*task.rules, *self._queue_rules(queue))))
-            self._plans[task.name, queue] = known
-        return known[1]
+        plan = self._plans.get((task.name, queue))
+        if plan is None:
+            plan = self._plans[task.name, queue] = Plan((*task.rules, *self._queue_rules(queue)))
+        return plan
 
     def _queue_rules(self, queue: str) -> tuple[Rule, ...]:
         options = self._queues.get(queue)

@@ -85,15 +85,14 @@ class Rule(Record, frozen=True):
 class Plan:
     """The gates of a task's jobs on a queue; worked out once where no argument has a say."""
 
-    __slots__ = ("_fixed", "_keyed")
+    __slots__ = ("_fixed", "_keyed", "slots")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         given = tuple(rules)
+        self.slots = any(rule.at_once is not None for rule in given)
+        """Some of them limit how many run at once."""
         self._keyed = given if any(rule.per is not None for rule in given) else ()
         self._fixed = () if self._keyed else _merged(rule.gate({}) for rule in given)
-
-    def __bool__(self) -> bool:
-        return bool(self._fixed or self._keyed)
 
     def gates(self, args: bytes) -> tuple[Gate, ...]:
         """Return the gates of a job by its arguments, ordered by their names."""

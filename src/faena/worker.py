@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -25,18 +25,23 @@ from faena.insights import other_engines
 from faena.intake import Intake, Pull, Serve
 from faena.isolation.pool import Pool
 from faena.job import Job, Record
+from faena.loops.admit import Admit
+from faena.loops.cron import Cron
 from faena.loops.forever import Step, forever
 from faena.loops.promote import Promote
 from faena.loops.prune import Prune
 from faena.loops.redeliver import Redeliver
 from faena.loops.rescue import Rescue
+from faena.making import Maker
 from faena.ports.engine import Delivery, Engine, ServeOptions
 from faena.ports.store import Claim, Store, WorkerInfo
 from faena.threads import Threads
 
 if TYPE_CHECKING:
+    from faena.options import QueueOptions
     from faena.settings import Settings
     from faena.task import Task
+    from faena.timetable import Declared
 
 logger = logging.getLogger("faena.worker")
 
@@ -79,9 +84,12 @@ class Worker:
         options: WorkerOptions,
         settings: Settings | None = None,
         app_ref: str | None = None,
+        queues: Mapping[str, QueueOptions] | None = None,
+        schedules: Iterable[Declared] = (),
     ) -> None:
         """``store`` is open on the loop of `run`; ``connect`` makes another one on the same jobs, for the
-        heartbeat's loop; ``app_ref`` is what child processes load."""
+        heartbeat's loop; ``app_ref`` is what child processes load; ``queues`` are those with limits, and ``schedules``
+        those declared in code. Raises `UnknownTask` and `InvalidArguments` for a schedule whose job can't be made."""
         self.id = options.worker_id or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.options = options
         self._tasks = tasks
@@ -105,6 +113,9 @@ class Worker:
         """What tells the engine of jobs that were handed back."""
         self._handing_back = 0
         self._threads = Threads("faena-deliver")
+        self._maker = Maker(tasks, queues or {})
+        self._admit = Admit(store, self._deliver)
+        self._cron = self._make_cron(tuple(schedules))
 
     @property
     def recycled(self) -> bool:
@@ -131,6 +142,9 @@ class Worker:
         heartbeat.start()
         ending = asyncio.Event()
         loops = [loop.create_task(forever(name, step, ending)) for name, step in self._loops()]
+        if self._engine.capabilities.delivers:
+            admit = forever("admit", self._admit, ending, nudged=self._admit.nudged)
+            loops.append(loop.create_task(admit))
         loops.append(loop.create_task(self._compare_engines()))
         intake = self._intake = self._make_intake()
         taking = loop.create_task(intake.run())
@@ -146,6 +160,7 @@ class Worker:
         finally:
             await self._drain(executor, taking)
             ending.set()
+            self._admit.nudged.set()
             executor.close()
             await pool.close()
             await asyncio.wait(loops, timeout=1.0)
@@ -204,6 +219,8 @@ class Worker:
             self._spawn(self._hand_back(claim, ended))
             return
         self._started += 1
+        if self._engine.capabilities.delivers:
+            ended = partial(self._ended, claim.job, ended)
         self._spawn(self._executor.execute(claim, lease_until=lease_until, ended=ended))
         if self._started == self.options.max_jobs:
             self._recycled = True
@@ -245,7 +262,27 @@ class Worker:
             age = self.options.redeliver_after
             redeliver = Redeliver(self._store, self._deliver, queues=queues, depth=self._depth, age=age)
             loops.append(("redeliver", redeliver))
+        if self._cron is not None:
+            loops.append(("cron", self._cron))
         return loops
+
+    def _make_cron(self, declared: Sequence[Declared]) -> Cron | None:
+        if self._settings is not None and not self._settings.queue_enabled:
+            return None  # nothing new is accepted
+        return Cron(
+            self._store,
+            self._deliver,
+            maker=self._maker,
+            declared=declared,
+            app_ref=self._app_ref,
+            on_held_back=self._admit.nudged.set,
+        )
+
+    def _ended(self, job: Job, ended: Callable[[], None] | None) -> None:
+        """An attempt is concluded: if it had a slot, another job may have it."""
+        if ended is not None:
+            ended()
+        self._admit.nudge(limited=self._maker.takes_slots(job.task, job.queue))
 
     def _make_heartbeat(self, executor: Executor) -> Heartbeat:
         return Heartbeat(

@@ -32,7 +32,8 @@ async def opened(command: Command) -> AsyncIterator[Desk]:
     store = another_store(command)
     engine = make_engine(command.settings, command.selection)
     await store.open()
-    client = Client(store, engine, command.app.tasks, enabled=command.settings.queue_enabled)
+    app, enabled = command.app, command.settings.queue_enabled
+    client = Client(store, engine, app.tasks, queues=app.queues, enabled=enabled)
     try:
         yield Desk(store=store, engine=engine, client=client)
     finally:

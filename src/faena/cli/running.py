@@ -175,6 +175,8 @@ def make_worker(cli: Command, desk: Desk, *, max_jobs: int | None = None) -> Wor
         ),
         settings=settings,
         app_ref=settings.app,
+        queues=cli.app.queues,
+        schedules=cli.app.schedules.values(),
     )
 
 

@@ -1,1 +1,4 @@
-"""What every worker process does besides running jobs: promote, rescue, redeliver, prune. Any number is safe."""
+"""What every worker process does besides running jobs: promote, admit, rescue, redeliver, cron, prune.
+
+Any number of processes may do it.
+"""

@@ -19,8 +19,11 @@ Step = Callable[[], Awaitable[float]]
 """Does one round and returns the seconds until the next."""
 
 
-async def forever(name: str, step: Step, ending: asyncio.Event) -> None:
-    """Call ``step`` until ``ending`` is set. A failure is logged once, and its end once; pauses grow meanwhile."""
+async def forever(
+    name: str, step: Step, ending: asyncio.Event, *, nudged: asyncio.Event | None = None
+) -> None:
+    """Call ``step`` until ``ending`` is set. A failure is logged once, and its end once; pauses grow meanwhile.
+    ``nudged``: a pause ends when it is set (``step`` clears it); who sets ``ending`` sets it too."""
     failures = 0
     while not ending.is_set():
         try:
@@ -35,7 +38,7 @@ async def forever(name: str, step: Step, ending: asyncio.Event) -> None:
             failures = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
-                await ending.wait()
+                await (nudged or ending).wait()
 
 
 def _log_failure(name: str, error: Exception, *, first: bool) -> None:
