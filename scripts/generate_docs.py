@@ -110,7 +110,7 @@ def commands() -> str:
     from faena.cli import build
 
     parts = []
-    for name, command in get_command(build()).commands.items():  # type: ignore[attr-defined]
+    for name, command in _with_groups(get_command(build())):
         lines = [f"### faena {name}", "", str(command.help).strip(), ""]
         for parameter in command.params:
             if parameter.name == "help":
@@ -126,6 +126,14 @@ def commands() -> str:
             lines.append(f"- `{shown}` {told}")
         parts.append("\n".join(lines).strip())
     return "\n\n".join(parts)
+
+
+def _with_groups(root: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command with its whole name, those of a group after the group."""
+    for name, command in root.commands.items():
+        yield f"{prefix}{name}", command
+        if hasattr(command, "commands"):
+            yield from _with_groups(command, f"{name} ")
 
 
 def make_targets() -> str:

@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from faena.cli import build
 from faena.cli.jobs import parse_arguments
-from faena.cli.look import age, counted, duration, size
+from faena.cli.look import age, size
 from faena.cli.workers import running_jobs
 from faena.errors import InvalidOptions, JobNotDone, KeyConflict, NotFound, StoreDown
 from faena.settings import Settings, env_name
+from faena.words import counted, duration
 
 APP = """
 from faena import Faena

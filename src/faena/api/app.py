@@ -16,7 +16,7 @@ from faena.api import auth, openapi, problems, ws
 from faena.api.auth import LoopbackOnly
 from faena.api.deps import Services
 from faena.api.limits import BodyLimit
-from faena.api.routes import health, jobs, queues, tasks, workers
+from faena.api.routes import health, jobs, queues, schedules, steering, tasks, workers
 from faena.app import Faena
 from faena.client import Client
 from faena.errors import InvalidOptions
@@ -54,7 +54,7 @@ def create_app(
     for pack in app.packs.values():
         if pack.routes is not None:
             api.include_router(_router(pack))
-    for own in (health, jobs, tasks, queues, workers, ws, dashboard):
+    for own in (health, jobs, tasks, queues, workers, steering, schedules, ws, dashboard):
         api.include_router(own.router)
     openapi.install(api, app)
     api.add_middleware(BodyLimit)

@@ -53,10 +53,10 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    task: list[Name] = Field(default_factory=list, description="Of one of these tasks.")
-    queue: list[Name] = Field(default_factory=list, description="Of one of these queues.")
+    task: list[Name] = Field(default=[], description="Of one of these tasks.")
+    queue: list[Name] = Field(default=[], description="Of one of these queues.")
     user: Name | None = None
-    q: Name | None = Field(None, description="Part of the id, task, key or message.")
+    q: Name | None = Field(default=None, description="Part of the id, task, key or message.")
 
     def query(self) -> Query:
         """Return it as the store understands it."""
@@ -74,14 +74,14 @@ class RetryOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    filter: Filter = Field(default_factory=Filter)
-    canary: int | None = Field(None, ge=1, le=1000, description="Run only so many of them.")
+    filter: Filter = Filter()
+    canary: int | None = Field(default=None, ge=1, le=1000, description="Run only so many of them.")
     after: list[str] = Field(
-        default_factory=list,
+        default=[],
         max_length=1000,
         description="Jobs of the canary: the others run only if all of these completed (else 409).",
     )
-    limit: int = Field(1000, ge=1, le=1000, description="At most so many in one call.")
+    limit: int = Field(default=1000, ge=1, le=1000, description="At most so many in one call.")
 
 
 class RetriedAnswer(BaseModel):

@@ -6,7 +6,7 @@ import typer
 
 __all__ = ["build", "main"]
 
-NAMES = ("serve", "jobs", "queues", "workers", "doctor", "demo")
+NAMES = ("serve", "jobs", "queues", "workers", "steering", "schedules", "doctor", "demo")
 """The modules of this package that add commands, in the order of ``faena --help``."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from faena.errors import FaenaError
-from faena.insights import at_work, other_engines
+from faena.insights import at_work, other_engines, unlisted_tasks
 from faena.job import WAITING, Record
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ def check_order(engine: Engine, queues: Sequence[str]) -> Iterator[Finding]:
 
 
 def check_workers(
-    processes: Sequence[WorkerInfo], counts: Iterable[Count], queues: Iterable[str], engine: Engine
+    processes: Sequence[WorkerInfo], counts: Sequence[Count], queues: Iterable[str], engine: Engine
 ) -> Iterator[Finding]:
-    """Look for queues that nobody serves, and for workers and servers on another engine."""
+    """Look for queues that nobody serves, waiting tasks that nobody knows, workers and servers on another engine."""
     workers = at_work(processes)
     waiting: dict[str, int] = {}
     for count in counts:
@@ -167,6 +167,9 @@ def check_workers(
         yield Finding(check="workers", level=level, told="none is at work", advice="start one: faena worker")
     for queue in sorted({*queues, *waiting} - served) if workers else ():
         yield _unserved(queue, waiting.get(queue, 0))
+    for told in unlisted_tasks(workers, counts):
+        advice = "start a worker whose application has it, or cancel those jobs (faena jobs --task …)"
+        yield Finding(check="tasks", level=FAULT, told=told, advice=advice)
     for told in other_engines(processes, engine):
         yield Finding(check="engine: others", level=FAULT, told=told)
 

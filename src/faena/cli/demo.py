@@ -82,7 +82,8 @@ def demo(
 
 
 def _draw(cli: Command, folder: Path, megapixels: float) -> Path:
-    from faena.cli.look import duration, size
+    from faena.cli.look import size
+    from faena.words import duration
 
     try:
         from faena.packs.media.photograph import make_photograph
@@ -167,7 +168,8 @@ def made_files(result: Any, folder: Path) -> list[tuple[str, Path]]:
 def _print(
     cli: Command, ended: list[Ended], picture: Path, files: list[tuple[str, Path]], address: str
 ) -> None:
-    from faena.cli.look import duration, size
+    from faena.cli.look import size
+    from faena.words import duration
 
     def say(line: str = "") -> None:
         cli.console.print(line, markup=False, soft_wrap=True)  # a path is never cut

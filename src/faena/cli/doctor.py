@@ -117,7 +117,7 @@ def _faults(findings: Iterable[Finding]) -> int:
 def _print(cli: Command, findings: list[Finding]) -> None:
     from rich.markup import escape
 
-    from faena.cli.look import counted
+    from faena.words import counted
 
     for finding in findings:
         cli.console.print(

@@ -101,9 +101,39 @@ def cancel(cli: Command, job_ids: JobIds) -> None:
     cli.run(_cancel(cli, job_ids))
 
 
-def retry(cli: Command, job_ids: JobIds) -> None:
-    """Run ended jobs once more, each as a new job."""
-    cli.run(_retry(cli, job_ids))
+def retry(
+    cli: Command,
+    job_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[JOB_ID...]", help="What `faena jobs` shows.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that failed, each at most once.")] = False,
+    task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Failed ones of this task.")] = None,
+    queue: Annotated[
+        list[str] | None, typer.Option("--queue", "-q", help="Failed ones of this queue.")
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", help="Failed ones with this in id, task, key or message.")
+    ] = None,
+    canary: Annotated[
+        int | None, typer.Option("--canary", min=1, help="Only so many of the failed, to try it.")
+    ] = None,
+    after: Annotated[
+        list[str] | None, typer.Option("--after", help="Only if this job of the canary completed.")
+    ] = None,
+) -> None:
+    """Run ended jobs once more, each as a new job: those named, or with --failed those that failed."""
+    filters = bool(task or queue or search or after) or canary is not None
+    if failed == bool(job_ids) or (filters and not failed):
+        raise InvalidOptions("name jobs, or say --failed (with --task, --queue, --search, --canary, --after)")
+    if job_ids:
+        cli.run(_retry(cli, job_ids))
+        return
+    from faena.ports.store import Query
+
+    query = Query(
+        statuses=(Status.FAILED,), tasks=tuple(task or ()), queues=tuple(queue or ()), search=search
+    )
+    cli.run(_retry_failed(cli, query, canary, after or []))
 
 
 def parse_arguments(pairs: list[str], whole: str | None) -> dict[str, Any]:
@@ -208,6 +238,7 @@ def _facts(job: Job) -> list[tuple[str, RenderableType]]:
     from rich.text import Text
 
     from faena.cli import look
+    from faena.words import duration
 
     waited = None if job.started_at is None else job.started_at - job.created_at
     ran = None if job.started_at is None or job.finished_at is None else job.finished_at - job.started_at
@@ -223,8 +254,8 @@ def _facts(job: Job) -> list[tuple[str, RenderableType]]:
         ),
         ("created", f"{look.age(job.created_at)} ago"),
         ("due", look.age(job.due_at) if job.status is Status.SCHEDULED else None),
-        ("waited", look.duration(waited) if waited is not None else None),
-        ("ran", look.duration(ran) if ran is not None else None),
+        ("waited", duration(waited) if waited is not None else None),
+        ("ran", duration(ran) if ran is not None else None),
         ("worker", job.worker),
         ("key", Text(job.key) if job.key else None),
         ("again", f"of {job.origin}" if job.origin else None),
@@ -282,3 +313,19 @@ async def _retry(cli: Command, job_ids: list[str]) -> None:
 
 async def _run_again(desk: Desk, job_id: str) -> Job:
     return (await desk.client.retry(job_id)).job
+
+
+async def _retry_failed(cli: Command, query: Query, canary: int | None, after: list[str]) -> None:
+    from faena.words import counted
+
+    async with opened(cli) as desk:
+        answer = await desk.client.retry_many(query, canary=canary, after=after)
+    if cli.as_json:
+        from faena.api.steering import retried
+
+        cli.print_json(retried(answer.jobs, answer.left).model_dump(mode="json"))
+        return
+    for job in answer.jobs:
+        cli.console.print(f"{job.origin}  runs again as {job.id}")
+    left = f"; {counted(answer.left, 'failed job')} left" if answer.left else ""
+    cli.console.print(f"{counted(len(answer.jobs), 'job')} run again{left}")

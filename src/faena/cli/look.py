@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from faena.job import Status
+from faena.words import duration
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,21 +51,6 @@ def age(moment: float | None, *, now: float | None = None) -> str:
     seconds = (time.time() if now is None else now) - moment
     told = duration(abs(seconds))
     return told if seconds >= 0 else f"in {told}"
-
-
-def duration(seconds: float) -> str:
-    """Say a length of time in its largest sensible unit."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-
-
-def counted(count: int, word: str) -> str:
-    """Say how many: ``1 job``, ``2 jobs``."""
-    return f"{count:,} {word}" + ("" if count == 1 else "s")
 
 
 def size(count: float) -> str:

@@ -52,9 +52,10 @@ def by_queue(counts: Iterable[Count], known: Iterable[str]) -> Counts:
 async def _queues(cli: Command) -> None:
     async with opened(cli) as desk:
         counts = await desk.store.counts()
+        paused = {one.queue for one in await desk.store.paused()}
     table = by_queue(counts, {task.options.queue for task in cli.app.tasks.values()})
     if cli.as_json:
-        cli.print_json({"queues": [_record(name, row) for name, row in table.items()]})
+        cli.print_json({"queues": [_record(name, row, paused=name in paused) for name, row in table.items()]})
         return
     from rich.table import Table
 
@@ -62,21 +63,27 @@ async def _queues(cli: Command) -> None:
     for status in Status:
         shown.add_column(status.upper(), justify="right")
     for name, row in table.items():
-        shown.add_row(name, *(f"{row.get(status, 0):,}" for status in Status))
+        shown.add_row(
+            name + (" (paused)" if name in paused else ""), *(f"{row.get(status, 0):,}" for status in Status)
+        )
     cli.console.print(shown)
 
 
-def _record(name: str, row: dict[Status, int]) -> dict[str, str | int]:
+def _record(name: str, row: dict[Status, int], *, paused: bool) -> dict[str, str | int]:
     waiting = row.get(Status.PENDING, 0) + row.get(Status.SCHEDULED, 0)
-    return {"name": name, "count": waiting, **{str(status): row.get(status, 0) for status in Status}}
+    counts = {str(status): row.get(status, 0) for status in Status}
+    return {"name": name, "count": waiting, "paused": paused, **counts}
 
 
 async def _purge(cli: Command, queue: str) -> None:
+    from faena.cli.steering import check_known
+
     async with opened(cli) as desk:
+        await check_known(cli, desk, "queue", queue)
         purged = await desk.client.purge(queue)
     if cli.as_json:
         cli.print_json({"queue": queue, "purged": purged})
     else:
-        from faena.cli.look import counted
+        from faena.words import counted
 
         cli.console.print(f"{counted(purged, 'job')} of {queue} cancelled", markup=False)

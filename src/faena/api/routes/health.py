@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from faena.api.deps import Services, ServicesDep
 from faena.errors import Unavailable
-from faena.insights import at_work, other_engines
-from faena.ports.store import WorkerInfo
+from faena.insights import at_work, other_engines, unlisted_tasks
+from faena.ports.store import Count, WorkerInfo
 
 router = APIRouter(tags=["health"])
 
@@ -47,9 +47,9 @@ class Health(BaseModel):
 @router.get("/health", response_model=Health, responses={503: {"model": Health}})
 async def health(services: ServicesDep, response: Response) -> Any:
     """200 when the store and the engine answer and somebody takes jobs, else 503 and why."""
-    store, (engine, processes) = (
+    store, (engine, processes, counts) = (
         await _store(services),
-        await asyncio.gather(_engine(services), _processes(services)),
+        await asyncio.gather(_engine(services), _processes(services), _counts(services)),
     )
     workers = at_work(processes)
     consuming = _consuming(workers)
@@ -64,6 +64,7 @@ async def health(services: ServicesDep, response: Response) -> Any:
             *services.selection.warnings,
             *store.details.get("warnings", ()),
             *_unserved(services, consuming),
+            *unlisted_tasks(workers, counts),
             *other_engines(processes, services.client.engine),
         ],
         selection=msgspec.to_builtins(services.selection),
@@ -100,6 +101,14 @@ async def _processes(services: Services) -> list[WorkerInfo]:
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             return await services.client.store.workers()
+    except (Unavailable, TimeoutError):
+        return []
+
+
+async def _counts(services: Services) -> list[Count]:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            return await services.client.store.counts()
     except (Unavailable, TimeoutError):
         return []
 

@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse
 from faena.api import schemas
 from faena.api.cancelling import cancel_job
 from faena.api.deps import ClientDep, JobRequest
+from faena.api.idempotency import Once, OnceDep
 from faena.api.paths import JobId
 from faena.api.sse import event_stream, last_seq
-from faena.errors import InvalidArguments, InvalidOptions, NotFound
+from faena.errors import InvalidArguments, NotFound
 from faena.job import Status
 from faena.ports.store import Query as JobQuery
 
@@ -23,20 +24,20 @@ MAX_PAGE = 200
 
 
 @router.post("/jobs", status_code=202, response_model=schemas.Enqueued)
-async def enqueue(order: schemas.JobOrder, client: ClientDep, request: Request, response: Response) -> Any:
+async def enqueue(order: schemas.JobOrder, once: OnceDep, request: Request, response: Response) -> Any:
     """Enqueue a job of any registered task. The answer is the stored job; `Location` is where to watch it.
 
     With a `key` that a live job of the task holds, that job is the answer and `duplicate` is true; with other
-    arguments it is 409.
+    arguments it is 409. With the header `Idempotency-Key` the same request makes one job, however often it is sent.
     """
-    return await enqueue_request(request_of(order), client, request, response)
+    return await enqueue_request(request_of(order), once, request, response)
 
 
 async def enqueue_request(
-    job_request: JobRequest, client: ClientDep, request: Request, response: Response
+    job_request: JobRequest, once: Once, request: Request, response: Response
 ) -> schemas.Enqueued:
     """Enqueue, and say where the job is."""
-    inserted = await client.enqueue(job_request)
+    inserted = await once.enqueue(job_request)
     response.headers["Location"] = f"{request.scope.get('root_path', '')}/jobs/{inserted.job.id}"
     return schemas.enqueued(inserted.job, duplicate=inserted.duplicate)
 
@@ -87,12 +88,7 @@ async def list_jobs(
         limit=limit,
         cursor=cursor,
     )
-    try:
-        page = await client.store.find(query)
-    except (ValueError, OverflowError):
-        if cursor is None:
-            raise
-        raise InvalidOptions(f"no page gave out the cursor {cursor!r}: start again without one") from None
+    page = await client.store.find(query)
     return schemas.JobList.model_construct(jobs=schemas.summaries(page.jobs), cursor=page.cursor)
 
 

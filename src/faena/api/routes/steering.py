@@ -36,9 +36,7 @@ async def change(job_id: JobId, order: steering.Change, client: ClientDep) -> An
 @router.post(
     "/jobs/retry", status_code=202, response_model=steering.RetriedAnswer, responses={**NOT_FOUND, **NOT_NOW}
 )
-async def retry_many(
-    client: ClientDep, order: Annotated[steering.RetryOrder | None, Body()] = None
-) -> Any:
+async def retry_many(client: ClientDep, order: Annotated[steering.RetryOrder | None, Body()] = None) -> Any:
     """Run failed jobs again, each at most once. `canary`: only so many, to see whether they do better now; then the
     same with `after`, the ids of the canary's jobs, runs the rest if all of those completed."""
     order = order or steering.RetryOrder()

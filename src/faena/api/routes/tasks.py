@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from faena.api import schemas
 from faena.api.cancelling import cancel_job
 from faena.api.deps import AppDep, ClientDep, JobRequest
+from faena.api.idempotency import OnceDep
 from faena.api.paths import JobId
 from faena.api.routes.jobs import enqueue_request, json_bytes
 from faena.task import Task
@@ -29,7 +30,7 @@ async def list_tasks(app: AppDep) -> Any:
 )
 async def enqueue_task(
     task: Annotated[str, Path()],
-    client: ClientDep,
+    once: OnceDep,
     request: Request,
     response: Response,
     args: Annotated[dict[str, Any] | None, Body()] = None,
@@ -54,7 +55,7 @@ async def enqueue_task(
         timeout=timeout,
         max_retries=max_retries,
     )
-    return await enqueue_request(job_request, client, request, response)
+    return await enqueue_request(job_request, once, request, response)
 
 
 @router.get("/tasks/{job_id}", response_model=schemas.JobAnswer)

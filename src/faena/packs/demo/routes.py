@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from faena.api.deps import ClientDep, JobRequest
+from faena.api.deps import JobRequest, SettingsDep
+from faena.api.idempotency import Once, OnceDep
 from faena.packs.demo.tasks import LONGEST, Seconds, Steps
 
 router = APIRouter(tags=["demo"])
@@ -58,14 +59,16 @@ class Started(BaseModel):
 
 
 @router.post("/tasks", status_code=202, response_model=Enqueued | Duplicate)
-async def enqueue_long_task(order: LongTask, client: ClientDep) -> Any:
-    """Enqueue `long_task`, once: while a job with the same name, duration and payload is live, it is the answer."""
-    inserted = await client.enqueue(
+async def enqueue_long_task(order: LongTask, once: OnceDep, settings: SettingsDep) -> Any:
+    """Enqueue `long_task`, once: while a job with the same name, duration and payload is live, it is the answer; for
+    `duration + IDEMP_MARGIN` seconds at most."""
+    inserted = await once.enqueue(
         JobRequest(
             task=order.task_name,
             args={"duration": order.duration, "payload": order.payload},
             queue=_queue(order.high),
             key=unique_key(order.task_name, order.duration, order.payload),
+            key_bound=order.duration + settings.idemp_margin,
         )
     )
     job = inserted.job
@@ -75,26 +78,26 @@ async def enqueue_long_task(order: LongTask, client: ClientDep) -> Any:
 
 
 @router.post("/tasks/a", status_code=202, response_model=Enqueued)
-async def enqueue_a(order: UserTask, client: ClientDep) -> Any:
+async def enqueue_a(order: UserTask, once: OnceDep) -> Any:
     """Enqueue `task_a`: process a user."""
-    return await _enqueue_for_user("task_a", order, client)
+    return await _enqueue_for_user("task_a", order, once)
 
 
 @router.post("/tasks/b", status_code=202, response_model=Enqueued)
-async def enqueue_b(order: UserTask, client: ClientDep) -> Any:
+async def enqueue_b(order: UserTask, once: OnceDep) -> Any:
     """Enqueue `task_b`: send a user's notifications."""
-    return await _enqueue_for_user("task_b", order, client)
+    return await _enqueue_for_user("task_b", order, once)
 
 
 @router.post("/run-progress", status_code=202, response_model=Started)
 async def run_progress(
-    client: ClientDep, steps: Annotated[Steps, Query()] = 10, user_id: Annotated[str | None, Query()] = None
+    once: OnceDep, steps: Annotated[Steps, Query()] = 10, user_id: Annotated[str | None, Query()] = None
 ) -> Any:
     """Enqueue `long_running_progress`; watch it on `WS /ws`, channel `ws_channel:{user_id}:{task_id}`."""
     request = JobRequest(
         task="long_running_progress", args={"steps": steps, "user_id": user_id}, user=user_id
     )
-    job = (await client.enqueue(request)).job
+    job = (await once.enqueue(request)).job
     return Started(task_id=job.id, job_id=job.id)
 
 
@@ -104,9 +107,9 @@ def unique_key(task: str, duration: float, payload: dict[str, Any]) -> str:
     return f"task:{task}:{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
 
-async def _enqueue_for_user(task: str, order: UserTask, client: ClientDep) -> Enqueued:
+async def _enqueue_for_user(task: str, order: UserTask, once: Once) -> Enqueued:
     args = {"user_id": order.user_id, "duration": order.duration}
-    job = (await client.enqueue(JobRequest(task=task, args=args, queue=_queue(order.high)))).job
+    job = (await once.enqueue(JobRequest(task=task, args=args, queue=_queue(order.high)))).job
     return Enqueued(job_id=job.id, task_id=job.id, queue=job.queue)
 
 
