@@ -9,7 +9,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from faena.api.idempotency import ABOUT, HEADER, SYNTAX
 from faena.app import Faena
+from faena.job import OnConflict
 from faena.task import Task
 
 TEMPLATE = "/tasks/{task}/enqueue"
@@ -18,9 +20,25 @@ OPTIONS: Mapping[str, tuple[dict[str, Any], str]] = {
     "priority": ({"type": "integer"}, "Higher goes first within a queue."),
     "delay": ({"type": "number", "minimum": 0}, "Seconds until the job is due."),
     "at": ({"type": "string", "format": "date-time"}, "When the job is due, with a time zone."),
-    "key": ({"type": "string"}, "Idempotency key: unique among the task's live jobs."),
+    "key": ({"type": "string"}, "Unique among the task's live jobs."),
+    "keep_key": (
+        {"type": "number", "minimum": 0},
+        "Seconds for which it is held even if the job ends sooner.",
+    ),
+    "on_conflict": (
+        {"type": "string", "enum": [str(one) for one in OnConflict]},
+        "What becomes of the job when another one holds its key.",
+    ),
     "timeout": ({"type": "number", "exclusiveMinimum": 0}, "Seconds for one attempt."),
     "max_retries": ({"type": "integer", "minimum": 0}, "Attempts after the first."),
+}
+
+_IDEMPOTENCY: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": SYNTAX},
+    "description": ABOUT,
 }
 
 
@@ -57,7 +75,8 @@ def _operation(name: str, task: Task[Any, Any], schema: str, answers: Mapping[st
         "parameters": [
             {"name": option, "in": "query", "required": False, "schema": kind, "description": told}
             for option, (kind, told) in OPTIONS.items()
-        ],
+        ]
+        + [_IDEMPOTENCY],
         "requestBody": {"required": True, "content": {"application/json": {"schema": _reference(schema)}}},
         "responses": dict(answers),
     }

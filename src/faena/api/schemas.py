@@ -10,7 +10,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from faena.events import Event, Told
-from faena.job import Failure, Job, Status
+from faena.job import Failure, Job, OnConflict, Status
 from faena.ports.store import WorkerInfo
 
 
@@ -39,7 +39,13 @@ class JobOrder(BaseModel):
     priority: int | None = Field(None, description="Higher goes first within a queue.")
     delay: float | None = Field(None, ge=0, le=MAX_DELAY, description="Seconds until the job is due.")
     at: datetime | None = Field(None, description="When the job is due, with a time zone; excludes `delay`.")
-    key: Text | None = Field(None, description="Idempotency key: unique among the task's live jobs.")
+    key: Text | None = Field(None, description="Unique among the task's live jobs.")
+    keep_key: float | None = Field(
+        None, ge=0, le=MAX_DELAY, description="Seconds for which the key is held even if the job ends sooner."
+    )
+    on_conflict: OnConflict | None = Field(
+        None, description="What becomes of the job when another one holds its key."
+    )
     timeout: float | None = Field(None, gt=0, description="Seconds for one attempt.")
     max_retries: int | None = Field(None, ge=0, description="Attempts after the first.")
 

@@ -11,7 +11,7 @@ import typer
 from faena.cli.command import Command, command
 from faena.cli.desk import Desk, opened
 from faena.errors import InvalidOptions, JobCancelled, JobFailed
-from faena.job import Status
+from faena.job import OnConflict, Status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -85,14 +85,29 @@ def enqueue(
     queue: Annotated[str | None, typer.Option("--queue", "-q", help="Instead of the task's own.")] = None,
     priority: Annotated[int | None, typer.Option(help="Higher goes first.")] = None,
     delay: Annotated[float | None, typer.Option(min=0, help="Seconds until it is due.")] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key.")] = None,
+    key: Annotated[str | None, typer.Option(help="Unique among the task's live jobs.")] = None,
+    keep_key: Annotated[
+        float | None, typer.Option(min=0, help="Seconds for which the key is held even if it ends sooner.")
+    ] = None,
+    on_conflict: Annotated[
+        OnConflict | None, typer.Option(help="What becomes of it when another job holds the key.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result and print it.")] = False,
 ) -> None:
     """Make a job of a registered task."""
     from faena.client import JobRequest
 
     given = parse_arguments(args or [], json_args)
-    request = JobRequest(task=task, args=given, queue=queue, priority=priority, delay=delay, key=key)
+    request = JobRequest(
+        task=task,
+        args=given,
+        queue=queue,
+        priority=priority,
+        delay=delay,
+        key=key,
+        keep_key=keep_key,
+        on_conflict=on_conflict,
+    )
     cli.run(_enqueue(cli, request, wait=wait))
 
 

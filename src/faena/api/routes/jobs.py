@@ -52,6 +52,8 @@ def request_of(order: schemas.JobOrder) -> JobRequest:
         delay=order.delay,
         at=order.at,
         key=order.key,
+        keep_key=order.keep_key,
+        on_conflict=order.on_conflict,
         timeout=order.timeout,
         max_retries=order.max_retries,
     )

@@ -14,6 +14,7 @@ from faena.api.deps import AppDep, ClientDep, JobRequest
 from faena.api.idempotency import OnceDep
 from faena.api.paths import JobId
 from faena.api.routes.jobs import enqueue_request, json_bytes
+from faena.job import OnConflict
 from faena.task import Task
 
 router = APIRouter(tags=["tasks"])
@@ -39,6 +40,8 @@ async def enqueue_task(
     delay: Annotated[float | None, Query(ge=0, le=schemas.MAX_DELAY, allow_inf_nan=False)] = None,
     at: datetime | None = None,
     key: str | None = None,
+    keep_key: Annotated[float | None, Query(ge=0, le=schemas.MAX_DELAY, allow_inf_nan=False)] = None,
+    on_conflict: OnConflict | None = None,
     timeout: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
     max_retries: Annotated[int | None, Query(ge=0)] = None,
 ) -> Any:
@@ -52,6 +55,8 @@ async def enqueue_task(
         delay=delay,
         at=at,
         key=key,
+        keep_key=keep_key,
+        on_conflict=on_conflict,
         timeout=timeout,
         max_retries=max_retries,
     )
