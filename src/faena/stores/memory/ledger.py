@@ -1,7 +1,6 @@
-"""The memory store's book: every job with its events, and each verb as one plain function.
+"""The memory store's verbs, each as one plain function over the `Book`.
 
-Nothing here waits, so a verb is one atomic step for whoever holds `Ledger.lock`. All changes of a job go
-through `Ledger._write`, which makes the change and tells it as one event.
+Nothing here waits, so a verb is one atomic step for whoever holds `Ledger.lock`.
 """
 
 from __future__ import annotations
@@ -9,108 +8,85 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from faena.errors import IllegalStep
-from faena.events import Event, EventType, Published, Told
-from faena.job import (
-    FINAL,
-    GIVES_BACK,
-    OUTCOMES,
-    WAITING,
-    Failure,
-    Job,
-    NewJob,
-    Outcome,
-    Status,
-    Step,
-    advance,
-    same_arguments,
-)
+from faena.events import EventType
+from faena.job import FINAL, OUTCOMES, WAITING, Failure, Job, NewJob, Outcome, Status, Step
 from faena.ports.engine import Delivery
 from faena.ports.store import (
     CancelResult,
+    Changed,
     Claim,
-    Count,
     Held,
     Inserted,
     Lease,
+    Obstacles,
     Page,
     Promoted,
     Query,
     Report,
     StoreOptions,
-    Story,
 )
+from faena.stores.memory.book import Book
+from faena.stores.memory.intake import Intake
+from faena.stores.memory.keyring import Keyring
 from faena.stores.memory.listing import page_of
 from faena.stores.memory.roster import Roster
 from faena.stores.memory.row import Row
+from faena.stores.memory.timetable import Timetable
 
-LOG_LENGTH: Final = 10_000
-"""How many of the latest events of all jobs are kept for `Ledger.published`."""
+MOST_HOLDERS: Final = 10
+MOST_AHEAD: Final = 1000
 
 
-class Ledger:
+class Ledger(Book):
     """Every job of a memory store. Hold `lock` around each verb."""
 
     def __init__(self, options: StoreOptions, clock: Callable[[], float]) -> None:
+        super().__init__(options, clock)
         self.lock = threading.Lock()
         self.listeners: set[Callable[[], None]] = set()
-        self.rows: dict[str, Row] = {}
-        self.published_up_to = 0
         self.roster = Roster(clock)
-        self._options = options
-        self._clock = clock
-        self._by_status: dict[Status, dict[str, Row]] = {status: {} for status in Status}
-        self._keys: dict[tuple[str, str], str] = {}
-        self._log: deque[Told] = deque(maxlen=LOG_LENGTH)
+        self.timetable = Timetable(clock)
+        self._keys = Keyring(self.rows)
+        self._intake = Intake(self, self._keys, options, clock)
 
     def wake_listeners(self) -> None:
-        """Call every listener: something was told."""
+        """Call every listener: something was told, or resumed."""
         for wake in self.listeners:
             wake()
 
     # Enqueueing
 
     def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
-        return [self._insert(new) for new in jobs]
+        return self._intake.insert(jobs)
 
-    def _insert(self, new: NewJob) -> Inserted:
-        if known := self.rows.get(new.id):
-            return Inserted(job=known.job)
-        if new.key is not None and (holder := self._keys.get((new.task, new.key))):
-            job = self.rows[holder].job
-            same = same_arguments(job.args, new.args)
-            return Inserted(job=job, duplicate=same, conflict=not same)
-        return Inserted(job=self._create(new))
+    def change(self, job_id: str, priority: int | None, delay: float | None, due_at: float | None) -> Changed:
+        return self._intake.change(job_id, priority, delay, due_at)
 
-    def _create(self, new: NewJob) -> Job:
-        now = self._clock()
-        due_at = new.due_at if new.due_at is not None else now + new.delay
-        status = advance(None, Step.SCHEDULE if due_at > now else Step.ENQUEUE)
-        options = {
-            field: getattr(new, field) for field in new.__struct_fields__ if field not in ("delay", "due_at")
-        }
-        job = Job(
-            status=status, attempt=0, crashes=0, token=0, seq=0, created_at=now, due_at=due_at, **options
-        )
-        row = Row(job, delivered_at=now, max_events=self._options.max_events)
-        self.rows[job.id] = row
-        if job.key is not None:
-            self._keys[job.task, job.key] = job.id
-        return self._write(row)
+    def tick(
+        self, name: str, at: float, next_at: float | None, jobs: Sequence[NewJob], missed: int
+    ) -> list[Inserted] | None:
+        if not self.timetable.due(name, at):
+            return None
+        inserted = self._intake.insert(jobs)
+        self.timetable.ticked(name, next_at=next_at, inserted=inserted, missed=missed)
+        return inserted
 
     # Holding
 
     def claim(self, ids: Sequence[str], *, worker: str, lease: float, request: str) -> list[Claim]:
         claims = []
-        for row in self._known(dict.fromkeys(ids)):
+        for row in self.known(dict.fromkeys(ids)):
             if row.job.status is Status.PENDING:
-                claims.append(self._claim(row, worker, lease, request))
+                if self.lines.may_go(row):
+                    claims.append(self._claim(row, worker, lease, request))
+                else:
+                    row.delivered_at = None
             elif row.job.status is Status.PROCESSING and row.request == request:
                 claims.append(Claim(job=row.job))
         return claims
@@ -118,21 +94,17 @@ class Ledger:
     def claim_next(
         self, queues: Sequence[str], *, worker: str, lease: float, limit: int, request: str
     ) -> list[Claim]:
-        held = [row for row in self._in(Status.PROCESSING) if row.request == request]
+        held = [row for row in self.within(Status.PROCESSING) if row.request == request]
         if held:
             return [Claim(job=row.job) for row in held]
-        place = {queue: number for number, queue in reversed(list(enumerate(queues)))}
-        ready = [row for row in self._in(Status.PENDING) if row.job.queue in place]
-
-        def turn(row: Row) -> tuple[int, int, float, str]:
-            return place[row.job.queue], -row.job.priority, row.job.due_at, row.job.id
-
-        return [self._claim(row, worker, lease, request) for row in heapq.nsmallest(limit, ready, key=turn)]
+        turns = self.lines.next_ones(self.within(Status.PENDING), queues)
+        return [self._claim(row, worker, lease, request) for row in itertools.islice(turns, limit)]
 
     def _claim(self, row: Row, worker: str, lease: float, request: str) -> Claim:
         now = self._clock()
         row.request, row.reported, row.turn = request, 0, row.job.due_at
-        job = self._step(
+        self.lines.gates.enter(row.job.id, row.gates, now)
+        job = self.step(
             row,
             Step.CLAIM,
             attempt=row.job.attempt + 1,
@@ -149,7 +121,7 @@ class Ledger:
         return [self._extend(held, self._clock() + lease) for held in leases]
 
     def _extend(self, lease: Lease, until: float) -> Held:
-        row = self._held(lease.job_id, lease.token)
+        row = self.held(lease.job_id, lease.token)
         if row is None:
             return Held(held=False)
         row.job = msgspec.structs.replace(row.job, lease_until=until)
@@ -159,7 +131,7 @@ class Ledger:
         return [self._report(report) for report in reports]
 
     def _report(self, report: Report) -> Held:
-        row = self._held(report.job_id, report.token)
+        row = self.held(report.job_id, report.token)
         if row is None:
             return Held(held=False)
         if report.number > row.reported:
@@ -174,9 +146,9 @@ class Ledger:
         progress = job.progress if report.progress is None else min(100.0, max(job.progress, report.progress))
         message = job.message if report.message is None else report.message
         if (progress, message) != (job.progress, job.message):
-            self._write(row, EventType.PROGRESS, told=message, progress=progress, message=message)
+            self.write(row, EventType.PROGRESS, told=message, progress=progress, message=message)
         for event in report.events:
-            self._write(row, event.type, told=event.message, name=event.event, data=event.data)
+            self.write(row, event.type, told=event.message, name=event.event, data=event.data)
 
     def finish(self, outcomes: Sequence[Outcome]) -> list[bool]:
         for outcome in outcomes:
@@ -185,7 +157,7 @@ class Ledger:
         return [self._finish(outcome) for outcome in outcomes]
 
     def _finish(self, outcome: Outcome) -> bool:
-        row = self._held(outcome.job_id, outcome.token)
+        row = self.held(outcome.job_id, outcome.token)
         if row is None:
             known = self.rows.get(outcome.job_id)
             return known is not None and known.ended == (outcome.token, outcome.step)
@@ -200,7 +172,7 @@ class Ledger:
             changes |= {"progress": 100.0, "result": outcome.result, "error": None}
         elif step in (Step.RETRY, Step.SNOOZE):
             changes["due_at"] = self._clock() + outcome.delay
-        self._step(row, step, told=outcome.message, ttl=outcome.ttl, **changes)
+        self.step(row, step, told=outcome.message, ttl=outcome.ttl, **changes)
         return True
 
     @staticmethod
@@ -216,40 +188,60 @@ class Ledger:
 
     def promote(self, limit: int) -> Promoted:
         now = self._clock()
-        due = [row for row in self._in(Status.SCHEDULED) if row.job.due_at <= now]
+        due = [row for row in self.within(Status.SCHEDULED) if row.job.due_at <= now]
         first = heapq.nsmallest(limit, due, key=lambda row: row.job.due_at)
         for row in first:
-            self._step(row, Step.PROMOTE)
-        waiting = [row.job.due_at - now for row in self._in(Status.SCHEDULED)]
+            self.step(row, Step.PROMOTE)
+        waiting = [row.job.due_at - now for row in self.within(Status.SCHEDULED)]
         next_in = max(0.0, min(waiting)) if waiting else None
-        return Promoted(deliveries=tuple(self._deliver(first)), next_in=next_in)
+        if first and len(first) == limit:
+            next_in = 0.0
+        return Promoted(deliveries=tuple(self._deliver_pending(first)), next_in=next_in)
+
+    def _deliver_pending(self, rows: Iterable[Row]) -> list[Delivery]:
+        """Return deliveries of those that are pending and not held back."""
+        return self.deliver(
+            row for row in rows if row.job.status is Status.PENDING and not self.lines.held_back(row)
+        )
+
+    def admit(self, limit: int) -> Promoted:
+        waiting = self.within(Status.PENDING)
+        admitted = list(itertools.islice(self.lines.admissible(waiting), limit))
+        deliveries = tuple(self.deliver(admitted))
+        if admitted and len(admitted) == limit:
+            return Promoted(deliveries=deliveries, next_in=0.0)
+        left = [row for row in waiting if row.delivered_at is None]
+        return Promoted(deliveries=deliveries, next_in=self.lines.opens_in(left))
 
     def rescue(self, limit: int) -> list[Delivery]:
         now = self._clock()
-        expired = [row for row in self._in(Status.PROCESSING) if (row.job.lease_until or 0.0) <= now]
+        expired = [row for row in self.within(Status.PROCESSING) if (row.job.lease_until or 0.0) <= now]
         first = heapq.nsmallest(limit, expired, key=lambda row: row.job.lease_until or 0.0)
         for row in first:
             self._rescue(row)
-        return self._deliver(row for row in first if row.job.status is Status.PENDING)
+        return self._deliver_pending(first)
 
     def _rescue(self, row: Row) -> None:
         crashes = row.job.crashes + 1
         if row.job.cancel_requested:
-            self._step(row, Step.CANCEL, crashes=crashes)
+            self.step(row, Step.CANCEL, crashes=crashes)
         elif crashes >= self._options.max_crashes:
             told = f"the job crashed its worker {crashes} times (or the worker lost its lease)"
-            self._step(row, Step.CRASH, crashes=crashes, error=Failure(type="Crashed", message=told))
+            self.step(row, Step.CRASH, crashes=crashes, error=Failure(type="Crashed", message=told))
         else:
-            self._step(row, Step.RESCUE, crashes=crashes)
+            self.step(row, Step.RESCUE, crashes=crashes)
 
     def undelivered(self, *, empty: Sequence[str], age: float, limit: int) -> list[Delivery]:
         before = self._clock() - age
-        lost = [
-            row
-            for row in self._in(Status.PENDING)
-            if row.delivered_at < before and (row.job.queue in empty or self._was_overtaken(row.job, before))
+        given_out = [
+            (row.delivered_at, row) for row in self.within(Status.PENDING) if row.delivered_at is not None
         ]
-        return self._deliver(heapq.nsmallest(limit, lost, key=lambda row: row.delivered_at))
+        lost = [
+            (at, row)
+            for at, row in given_out
+            if at < before and (row.job.queue in empty or self._was_overtaken(row.job, before))
+        ]
+        return self.deliver(row for _, row in heapq.nsmallest(limit, lost, key=lambda one: one[0]))
 
     def _was_overtaken(self, job: Job, before: float) -> bool:
         return any(
@@ -258,20 +250,15 @@ class Ledger:
             if (row.job.queue, row.job.priority) == (job.queue, job.priority)
         )
 
-    def _deliver(self, rows: Iterable[Row]) -> list[Delivery]:
-        deliveries = []
-        for row in rows:
-            row.delivered_at = self._clock()
-            job = row.job
-            deliveries.append(Delivery(job_id=job.id, task=job.task, queue=job.queue, priority=job.priority))
-        return deliveries
-
     def prune(self, limit: int) -> int:
         now = self._clock()
-        kept = (row for status in FINAL for row in self._in(status))
+        kept = (row for status in FINAL for row in self.within(status))
         over = list(itertools.islice((row for row in kept if (row.job.expires_at or now) <= now), limit))
         for row in over:
-            del self.rows[row.job.id], self._by_status[row.job.status][row.job.id]
+            self.remove(row)
+            self._keys.forget(row.job)
+        self._keys.forget_requests(now)
+        self.lines.gates.forget(now)
         return len(over)
 
     # Calling off
@@ -286,16 +273,21 @@ class Ledger:
         if row.job.status.final:
             return CancelResult.FINAL
         if row.job.status in WAITING:
-            self._step(row, Step.CANCEL)
+            self.step(row, Step.CANCEL)
             return CancelResult.CANCELLED
         if not row.job.cancel_requested:
-            self._write(row, told="cancellation requested", cancel_requested=True)
+            self.write(row, told="cancellation requested", cancel_requested=True)
         return CancelResult.REQUESTED
 
+    def resume(self, queue: str | None, task: str | None) -> bool:
+        resumed = self.lines.resume(queue, task)
+        self.wake_listeners()
+        return resumed
+
     def purge(self, queue: str, limit: int) -> int:
-        waiting = [row for status in WAITING for row in self._in(status) if row.job.queue == queue]
+        waiting = [row for status in WAITING for row in self.within(status) if row.job.queue == queue]
         for row in waiting[:limit]:
-            self._step(row, Step.CANCEL)
+            self.step(row, Step.CANCEL)
         return len(waiting[:limit])
 
     # Asking
@@ -306,101 +298,43 @@ class Ledger:
     def find(self, query: Query) -> Page:
         return page_of((row.job for row in self.rows.values()), query)
 
-    def counts(self) -> list[Count]:
-        counter = Counter((row.job.queue, row.job.task, row.job.status) for row in self.rows.values())
-        return [
-            Count(queue=queue, task=task, status=status, count=count)
-            for (queue, task, status), count in counter.items()
-        ]
-
-    def story(self, job_id: str, after: int) -> Story | None:
-        row = self.rows.get(job_id)
-        if row is None:
-            return None
-        first = row.job.seq - len(row.events) + 1
-        events = tuple(event for event in row.events if event.seq > after)
-        return Story(job=row.job, events=events, gap=after + 1 < first)
-
-    def published(self, after: int | None, limit: int = 1000) -> Published:
-        first = self.published_up_to - len(self._log)
-        if after is None or after == self.published_up_to:
-            return Published(position=self.published_up_to)
-        if after > self.published_up_to:  # a position in another store's log
-            return Published(position=self.published_up_to, gap=True)
-        start = max(after, first)
-        told = tuple(itertools.islice(self._log, start - first, start - first + limit))
-        return Published(position=start + len(told), told=told, gap=after < first)
-
     def has_work(self, queues: Sequence[str]) -> bool:
-        return any(row.job.queue in queues for row in self._in(Status.PENDING))
+        return any(row.job.queue in queues and self.lines.may_go(row) for row in self.within(Status.PENDING))
 
-    # The two ways to change a job
+    def opens_in(self, queues: Sequence[str]) -> float | None:
+        """Return the seconds until a gate opens behind which jobs of these queues wait."""
+        return self.lines.opens_in(row for row in self.within(Status.PENDING) if row.job.queue in queues)
 
-    def _step(
-        self, row: Row, step: Step, *, told: str | None = None, ttl: float | None = None, **changes: Any
-    ) -> Job:
-        """Take a step of the transition table and tell it."""
-        status = advance(row.job.status, step)
-        now = self._clock()
-        if step in GIVES_BACK:
-            changes["attempt"] = row.job.attempt - 1
-        if status is not Status.PROCESSING:
-            changes |= {"lease_until": None, "worker": None}
-        if status is Status.PENDING:
-            row.delivered_at = now
-        if status.final:
-            kept = self._options.failure_ttl if status is Status.FAILED else self._options.result_ttl
-            changes |= {
-                "cancel_requested": False,
-                "finished_at": now,
-                "expires_at": now + (kept if ttl is None else ttl),
-            }
-        if step in (Step.RETRY, Step.FAIL, Step.CRASH) and (error := changes.get("error")):
-            told = f"{error.type}: {error.message}"
-        return self._write(row, told=told, status=status, **changes)
-
-    def _write(
-        self,
-        row: Row,
-        kind: EventType = EventType.STATUS,
-        *,
-        told: str | None = None,
-        name: str | None = None,
-        data: Any = None,
-        **changes: Any,
-    ) -> Job:
-        """Change a job and tell it with one event, which bears the number of the run even if that is given back."""
-        attempt = max(row.job.attempt, changes.get("attempt", 0))
-        self._by_status[row.job.status].pop(row.job.id, None)
-        job = row.job = msgspec.structs.replace(row.job, seq=row.job.seq + 1, **changes)
-        self._by_status[job.status][job.id] = row
-        if job.status.final and job.key is not None:
-            del self._keys[job.task, job.key]
-        event = Event(
-            seq=job.seq,
-            type=kind,
-            status=job.status,
-            at=self._clock(),
-            progress=job.progress,
-            attempt=attempt,
-            event=name,
-            message=told,
-            data=data,
+    def obstacles(self, job_id: str) -> Obstacles | None:
+        row, now = self.rows.get(job_id), self._clock()
+        if row is None or row.job.status not in WAITING:
+            return None
+        queue_paused, task_paused = (
+            self.lines.queue_paused(row.job.queue),
+            self.lines.task_paused(row.job.task),
         )
-        row.events.append(event)
-        self._log.append(
-            Told(task_id=job.id, task=job.task, queue=job.queue, event=event, topic=job.topic, user=job.user)
+        if row.job.status is Status.SCHEDULED:
+            due_in = max(0.0, row.job.due_at - now)
+            return Obstacles(due_in=due_in, queue_paused=queue_paused, task_paused=task_paused)
+        gate = self.lines.closed(row)
+        opens_in = self.lines.gates.opens_in(gate, now) if gate else None
+        holders = self.lines.gates.running(gate.name) if gate and opens_in is None else ()
+        return Obstacles(
+            queue_paused=queue_paused,
+            task_paused=task_paused,
+            gate=gate,
+            opens_in=opens_in,
+            holders=tuple(itertools.islice(holders, MOST_HOLDERS)),
+            ahead=self._ahead(row),
+            delivered_ago=None if row.delivered_at is None else now - row.delivered_at,
         )
-        self.published_up_to += 1
-        return job
 
-    def _held(self, job_id: str, token: int) -> Row | None:
-        """Return the row if that token holds it (rule 3)."""
-        row = self.rows.get(job_id)
-        return row if row and row.job.status is Status.PROCESSING and row.job.token == token else None
-
-    def _known(self, ids: Iterable[str]) -> list[Row]:
-        return [self.rows[job_id] for job_id in ids if job_id in self.rows]
-
-    def _in(self, status: Status) -> list[Row]:
-        return list(self._by_status[status].values())
+    def _ahead(self, row: Row) -> int:
+        """Count the jobs of the same line that go first."""
+        line = (
+            other
+            for other in self.within(Status.PENDING)
+            if (other.lane == row.lane if row.gates else not other.gates)
+            and (other.job.queue, other.job.priority) == (row.job.queue, row.job.priority)
+        )
+        return min(MOST_AHEAD, sum(other.place < row.place for other in line))

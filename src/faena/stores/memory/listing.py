@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 
+from faena.errors import InvalidCursor
 from faena.job import Job
 from faena.ports.store import Page, Query
 
@@ -12,11 +14,27 @@ def page_of(jobs: Iterable[Job], query: Query) -> Page:
     """Return the jobs that match, newest first, after the query's cursor."""
     found = sorted((job for job in jobs if _matches(job, query)), key=_age, reverse=True)
     if query.cursor is not None:
-        created_at, _, job_id = query.cursor.partition("/")
-        found = [job for job in found if _age(job) < (float(created_at), job_id)]
+        last = _read(query.cursor)
+        found = [job for job in found if _age(job) < last]
     page = tuple(found[: query.limit])
     more = len(found) > len(page) > 0
-    return Page(jobs=page, cursor=f"{page[-1].created_at!r}/{page[-1].id}" if more else None)
+    return Page(jobs=page, cursor=_cursor(*_age(page[-1])) if more else None)
+
+
+def _cursor(created_at: float, job_id: str) -> str:
+    return f"{created_at!r}/{job_id}"
+
+
+def _read(cursor: str) -> tuple[float, str]:
+    """Return where a page ended; a text that `_cursor` would not write is refused."""
+    created_at, _, job_id = cursor.partition("/")
+    try:
+        last = float(created_at), str(uuid.UUID(job_id))
+    except ValueError:
+        raise InvalidCursor(cursor) from None
+    if _cursor(*last) != cursor:
+        raise InvalidCursor(cursor)
+    return last
 
 
 def _age(job: Job) -> tuple[float, str]:

@@ -11,7 +11,7 @@ import contextlib
 import platform
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from faena.errors import StoreDown
 from faena.events import Published
@@ -19,12 +19,15 @@ from faena.job import Job, NewJob, Outcome
 from faena.ports.engine import Delivery
 from faena.ports.store import (
     CancelResult,
+    Changed,
     Claim,
     Count,
     Held,
     Inserted,
     Lease,
+    Obstacles,
     Page,
+    Paused,
     Promoted,
     Query,
     Report,
@@ -33,9 +36,12 @@ from faena.ports.store import (
     Story,
     WorkerInfo,
 )
+from faena.schedule import Schedule
 from faena.stores.memory.ledger import Ledger
 
 Answer = TypeVar("Answer")
+
+SHORTEST_PAUSE: Final = 0.001
 
 
 class MemoryStore:
@@ -93,6 +99,9 @@ class MemoryStore:
     async def promote(self, *, limit: int) -> Promoted:
         return self._do(lambda ledger: ledger.promote(limit))
 
+    async def admit(self, *, limit: int) -> Promoted:
+        return self._do(lambda ledger: ledger.admit(limit))
+
     async def rescue(self, *, limit: int) -> list[Delivery]:
         return self._do(lambda ledger: ledger.rescue(limit))
 
@@ -107,6 +116,47 @@ class MemoryStore:
 
     async def purge(self, queue: str, *, limit: int) -> int:
         return self._do(lambda ledger: ledger.purge(queue, limit))
+
+    async def change(
+        self,
+        job_id: str,
+        *,
+        priority: int | None = None,
+        delay: float | None = None,
+        due_at: float | None = None,
+    ) -> Changed:
+        return self._do(lambda ledger: ledger.change(job_id, priority, delay, due_at))
+
+    async def pause(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        return self._do(lambda ledger: ledger.lines.pause(queue, task))
+
+    async def resume(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        return self._do(lambda ledger: ledger.resume(queue, task))
+
+    async def paused(self) -> list[Paused]:
+        return self._do(lambda ledger: ledger.lines.paused())
+
+    async def obstacles(self, job_id: str) -> Obstacles | None:
+        return self._do(lambda ledger: ledger.obstacles(job_id))
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> None:
+        self._do(lambda ledger: ledger.timetable.put(schedules))
+
+    async def schedules(self) -> list[Schedule]:
+        return self._do(lambda ledger: ledger.timetable.all())
+
+    async def tick(
+        self, name: str, *, at: float, next_at: float | None, jobs: Sequence[NewJob], missed: int = 0
+    ) -> list[Inserted] | None:
+        return self._do(lambda ledger: ledger.tick(name, at, next_at, jobs, missed))
+
+    async def steer_schedule(
+        self, name: str, *, paused: bool | None = None, next_at: float | None = None
+    ) -> Schedule | None:
+        return self._do(lambda ledger: ledger.timetable.steer(name, paused, next_at))
+
+    async def drop_schedules(self, names: Sequence[str]) -> int:
+        return self._do(lambda ledger: ledger.timetable.drop(names))
 
     async def get(self, ids: Sequence[str]) -> list[Job | None]:
         return self._do(lambda ledger: ledger.get(ids))
@@ -126,7 +176,9 @@ class MemoryStore:
         return self._do(lambda ledger: ledger.published(after))
 
     async def work(self, queues: Sequence[str], *, wait: float) -> None:
-        await self._until(lambda ledger: ledger.has_work(queues), wait)
+        await self._until(
+            lambda ledger: ledger.has_work(queues), wait, again_in=lambda ledger: ledger.opens_in(queues)
+        )
 
     async def beat(self, worker: WorkerInfo, *, ttl: float) -> None:
         self._do(lambda ledger: ledger.roster.beat(worker, ttl))
@@ -159,11 +211,20 @@ class MemoryStore:
                 self._ledger.wake_listeners()
         return answer
 
-    async def _until(self, ready: Callable[[Ledger], bool], wait: float) -> None:
+    async def _until(
+        self,
+        ready: Callable[[Ledger], bool],
+        wait: float,
+        again_in: Callable[[Ledger], float | None] | None = None,
+    ) -> None:
+        """Wait until ``ready``: look again after each change, and when the seconds of ``again_in`` have passed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 while not self._do(ready):
-                    await self._changed.wait()
+                    pause = self._do(again_in) if again_in else None
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(None if pause is None else max(pause, SHORTEST_PAUSE)):
+                            await self._changed.wait()
 
     def _wake(self) -> None:
         """Called from any thread, with the ledger locked, after each change."""
