@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 import apsw
 import msgspec
 
 from faena.events import Event, EventType, NewEvent
-from faena.job import Failure, Job, Record, Status, Step, advance
+from faena.job import Failure, Job, NewJob, Record, Status, Step, advance
+from faena.stores.sqlite.gates import leave
+from faena.stores.sqlite.lanes import lane_for
+from faena.stores.sqlite.pauses import Pauses, read_pauses
 from faena.stores.sqlite.rows import CODES, STATUSES, Head, encode
 
 RUN: Final = 64
@@ -26,12 +30,13 @@ class _Told(Record, frozen=True, omit_defaults=True):
     user: str | None = None
 
 
-_SAVE: Final = """
+_CHANGES: Final = """
     UPDATE jobs SET status = ?, attempt = ?, crashes = ?, token = ?, seq = ?, progress = ?, cancel_requested = ?,
         reported = ?, last_step = ?, kept_from = ?, due_at = ?, lease_until = ?, started_at = ?, finished_at = ?,
-        expires_at = ?, delivered_at = ?, worker = ?, message = ?, error = ?, checkpoint = ?, result = ?,
-        events = CASE WHEN events = '' THEN ? ELSE events || ? END
-    WHERE n = ?"""
+        expires_at = ?, delivered_at = ?, lane = ?, worker = ?, message = ?, error = ?, checkpoint = ?, result = ?,
+        events = CASE WHEN events = '' THEN ? ELSE events || ? END"""
+_SAVE: Final = f"{_CHANGES} WHERE n = ?"
+_SAVE_LAST: Final = f"{_CHANGES}, key_held = ? WHERE n = ?"
 _NOTE: Final = """
     UPDATE jobs SET seq = ?, progress = ?, cancel_requested = ?, reported = ?, kept_from = ?, message = ?,
         checkpoint = ?, events = CASE WHEN events = '' THEN ? ELSE events || ? END
@@ -43,6 +48,10 @@ _COUNT: Final = """
     ON CONFLICT (queue, task, status) DO UPDATE SET count = count + excluded.count"""
 
 
+_PENDING: Final = CODES[Status.PENDING]
+_PROCESSING: Final = CODES[Status.PROCESSING]
+
+
 class Ledger:
     """The changes of one call. A call that fails is rolled back and its ledger thrown away."""
 
@@ -50,12 +59,30 @@ class Ledger:
         self.connection = connection
         self.now = now
         self.rings_work = False
-        """True when a job became pending."""
+        """True when there may be something to claim: a job became pending, a gate opened."""
         self.refused = 0
         """Writes of holders that lost their lease."""
         self._max_events = max_events
         self._deltas: dict[tuple[str, str, int], int] = {}
         self._told: list[bytes] = []
+        self._pauses: Pauses | None = None
+        self._lanes: dict[tuple[str, int, str, str], int] = {}
+        self._ran: Counter[str] = Counter()
+        self._given: Counter[str] = Counter()
+
+    @property
+    def pauses(self) -> Pauses:
+        """What was paused when this call first asked."""
+        if self._pauses is None:
+            self._pauses = read_pauses(self.connection)
+        return self._pauses
+
+    def lane(self, queue: str, priority: int, task: str, gates: str = "") -> int:
+        """Return the lane of pending jobs that bear these gates, or whose task is paused."""
+        place = (queue, priority, task, gates)
+        if place not in self._lanes:
+            self._lanes[place] = lane_for(self.connection, *place)
+        return self._lanes[place]
 
     @property
     def told(self) -> bool:
@@ -126,18 +153,51 @@ class Ledger:
         head.status = CODES[advance(STATUSES[before], step)]
         self.count(head.queue, head.task, before, -1)
         self.count(head.queue, head.task, head.status, +1)
-        if STATUSES[head.status] is Status.PENDING:
-            self.rings_work = True
-            head.delivered_at = self.now
+        if head.gates is not None:
+            self._left(head, before)
+        head.lane = None
+        if head.status == _PENDING:
+            head.delivered_at, head.lane = self.place(head, head.gates)
         given_back, head.attempt = head.attempt, head.attempt if attempt is None else attempt
         event = self.event(head, EventType.STATUS, message=message)
         head.attempt = given_back
         return event
 
+    def _left(self, head: Head, before: int) -> None:
+        """A job with gates leaves a status: slots that it had are free again."""
+        assert head.gates is not None
+        if before == _PROCESSING:
+            self._ran[head.gates] += 1
+        elif before == _PENDING and head.delivered_at is not None:
+            self._given[head.gates] += 1
+
+    def place(self, job: Head | NewJob, gates: str | None) -> tuple[float | None, int | None]:
+        """Return when a job that becomes pending now is delivered (None: it is held back), and its lane."""
+        self.rings_work = True
+        pauses = self.pauses
+        if gates is None and not pauses.hold(job.queue, job.task):
+            return self.now, None
+        if gates is None and job.task not in pauses.tasks:
+            return None, None
+        return None, self.lane(job.queue, job.priority, job.task, gates or "")
+
+    def send_back(self, head: Head) -> None:
+        """Hold a pending job back that was given out and may not go, without an event."""
+        if head.gates is not None:
+            self._left(head, _PENDING)
+        head.delivered_at, head.lane = self.place(head, head.gates)
+        values = (head.lane, head.n)
+        self.connection.execute("UPDATE jobs SET delivered_at = NULL, lane = ? WHERE n = ?", values)
+
+    def settle(self) -> None:
+        """Give back the slots of the jobs that left: the last thing of a call."""
+        if self._ran or self._given:
+            self.rings_work |= leave(self.connection, self._ran, self._given)
+
     def end(self, head: Head, *, ttl: float) -> None:
-        """Mark a job as ended now, to be kept for ``ttl`` seconds."""
+        """Mark a job as ended now, to be kept for ``ttl`` seconds, longer where its key or a request needs it."""
         head.finished_at = self.now
-        head.expires_at = self.now + ttl
+        head.expires_at = max(self.now + ttl, head.kept_until or 0.0, head.key_held or 0.0)
         head.cancel_requested = 0
         self.free(head)
 
@@ -171,13 +231,18 @@ class Ledger:
             head.finished_at,
             head.expires_at,
             head.delivered_at,
+            head.lane,
             head.worker,
             head.message,
             head.error,
             head.checkpoint,
             head.result,
         )
-        self.connection.execute(_SAVE, (*values, body, f",{body}", head.n))
+        if head.key_held is None or head.finished_at is None:
+            self.connection.execute(_SAVE, (*values, body, f",{body}", head.n))
+        else:
+            held = head.key_held if head.key_held > self.now else None
+            self.connection.execute(_SAVE_LAST, (*values, body, f",{body}", held, head.n))
 
     def note(self, head: Head, events: list[bytes]) -> None:
         """Write a job that told something but did not move: no index changes, which makes it much cheaper."""

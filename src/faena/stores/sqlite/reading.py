@@ -10,6 +10,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
+from faena.errors import InvalidCursor
 from faena.events import Event, Published, Told
 from faena.job import Job
 from faena.ports.store import Count, Page, Query, StoreHealth, Story, WorkerInfo
@@ -74,8 +75,10 @@ def _conditions(query: Query) -> tuple[list[str], list[Any]]:
 
 
 def _position(cursor: str) -> int:
-    """Return a cursor's number; a cursor that is none lists nothing (the API refuses it before)."""
-    return int(cursor) if cursor.isascii() and cursor.isdigit() else 0
+    """Return a cursor's number."""
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise InvalidCursor(cursor)
+    return int(cursor)
 
 
 def page(connection: apsw.Connection, numbers: Sequence[int], *, limit: int) -> Page:
@@ -135,12 +138,29 @@ def workers(connection: apsw.Connection, *, now: float) -> list[WorkerInfo]:
     return [msgspec.json.decode(body, type=WorkerInfo) for (body,) in rows]
 
 
-def worth_claiming(connection: apsw.Connection, queues: Sequence[str], *, request: str) -> bool:
+def worth_claiming(connection: apsw.Connection, queues: Sequence[str], *, request: str, now: float) -> bool:
     """Tell whether a claim could find something: an idle worker asks often, and need not take the write lock."""
     if one(connection, "SELECT 1 FROM requests WHERE id = ?", (request,)):
         return True
-    select = "SELECT 1 FROM jobs WHERE status = 1 AND queue = ? LIMIT 1"
-    return any(one(connection, select, (queue,)) for queue in queues)
+    if any(one(connection, _SOME_PLAIN, (queue,)) for queue in queues):
+        return True
+    if one(connection, "SELECT 1 FROM lanes LIMIT 1") is None:
+        return False
+    return any(
+        one(connection, _SOME_LANE, (queue,)) or one(connection, _SOME_OPENED, (queue, now))
+        for queue in queues
+    )
+
+
+_SOME_PLAIN: Final = """
+    SELECT 1 FROM jobs WHERE status = 1 AND lane IS NULL AND queue = ?1
+        AND NOT EXISTS (SELECT 1 FROM pauses WHERE kind = 'queue' AND name = ?1) LIMIT 1"""
+_SOME_LANE: Final = """
+    SELECT 1 FROM lanes WHERE queue = ?1 AND behind IS NULL AND paused = 0
+        AND NOT EXISTS (SELECT 1 FROM pauses WHERE kind = 'queue' AND name = ?1) LIMIT 1"""
+_SOME_OPENED: Final = """
+    SELECT 1 FROM closed WHERE queue = ?1 AND opens_at <= ?2
+        AND NOT EXISTS (SELECT 1 FROM pauses WHERE kind = 'queue' AND name = ?1) LIMIT 1"""
 
 
 def health(connection: apsw.Connection, path: Path) -> StoreHealth:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 import msgspec
 
 from faena.job import Failure, Job, Status
+from faena.ports.engine import Delivery
 
 STATUSES: Final = (
     Status.SCHEDULED,
@@ -68,6 +69,10 @@ class Head(msgspec.Struct):
     error: bytes | None
     checkpoint: bytes | None
     result: bytes | None
+    key_held: float | None
+    kept_until: float | None
+    gates: str | None
+    lane: int | None
 
 
 HEAD: Final = ", ".join(Head.__struct_fields__)
@@ -129,3 +134,22 @@ def split(row: tuple[Any, ...]) -> tuple[Head, tuple[Any, ...]]:
 def read_job(row: tuple[Any, ...]) -> Job:
     """Build the record from a row of `JOB` columns."""
     return job_of(*split(row))
+
+
+class Stored(NamedTuple):
+    """A job with what the store knows besides."""
+
+    job: Job
+    gates: str | None
+    key_held: float | None = None
+
+
+def read_stored(row: tuple[Any, ...]) -> Stored:
+    """Build a job with its gates from a row of `JOB` columns."""
+    head, rest = split(row)
+    return Stored(job_of(head, rest), head.gates, head.key_held)
+
+
+def delivery_of(head: Head) -> Delivery:
+    """Return what an engine is told of a job."""
+    return Delivery(job_id=head.id, task=head.task, queue=head.queue, priority=head.priority)

@@ -11,12 +11,12 @@ from faena.errors import IllegalStep
 from faena.events import EventType
 from faena.job import GIVES_BACK, OUTCOMES, Outcome, Status, Step
 from faena.ports.store import Claim, Held, Lease, Report, StoreOptions
+from faena.stores.sqlite.gates import Gatekeeper, gates_of
 from faena.stores.sqlite.ledger import Ledger, failure_text
+from faena.stores.sqlite.picking import Picking
 from faena.stores.sqlite.rows import CODES, HEAD, JOB, Head, encode, job_of, many, one, read_job, split
 
 _PENDING: Final = f"SELECT {JOB} FROM jobs WHERE status = 1 AND id = ?"
-_NEXT: Final = f"""
-    SELECT {JOB} FROM jobs WHERE status = 1 AND queue = ? ORDER BY priority DESC, due_at, n LIMIT ?"""
 _HELD: Final = f"SELECT {JOB} FROM jobs WHERE status = 2 AND id = ? AND token = ?"
 _HEAD: Final = f"SELECT {HEAD} FROM jobs WHERE id = ?"
 _TURN: Final = """
@@ -26,27 +26,40 @@ _PROCESSING: Final = CODES[Status.PROCESSING]
 
 
 def claim(ledger: Ledger, ids: Sequence[str], *, worker: str, lease: float, request: str) -> list[Claim]:
-    """Take those of ``ids`` that are pending; a repeated request is answered as before."""
+    """Take those of ``ids`` that are pending and may go; a repeated request is answered as before."""
     if (repeated := _repeated(ledger, request)) is not None:
         return repeated
+    keeper = Gatekeeper(ledger.connection, now=ledger.now, wanted=len(ids))
     rows = (one(ledger.connection, _PENDING, (job_id,)) for job_id in dict.fromkeys(ids))
-    return _take(
-        ledger, [row for row in rows if row is not None], worker=worker, lease=lease, request=request
-    )
+    passed = [row for row in rows if row is not None and _may_go(ledger, keeper, row)]
+    claims = _take(ledger, passed, worker=worker, lease=lease, request=request)
+    keeper.save()
+    return claims
+
+
+def _may_go(ledger: Ledger, keeper: Gatekeeper, row: Any) -> bool:
+    """Let a delivered job through, or send it back."""
+    head, _ = split(row)
+    if head.gates is None and not ledger.pauses.hold(head.queue, head.task):
+        return True
+    gates = gates_of(head.gates or "")
+    if ledger.pauses.hold(head.queue, head.task) or keeper.closed(gates) is not None:
+        ledger.send_back(head)
+        return False
+    keeper.let_through(gates)
+    return True
 
 
 def claim_next(
     ledger: Ledger, queues: Sequence[str], *, worker: str, lease: float, limit: int, request: str
 ) -> list[Claim]:
-    """Take the first ``limit`` pending jobs of the queues, in their order."""
+    """Take the first ``limit`` pending jobs of the queues that may go, in their order."""
     if (repeated := _repeated(ledger, request)) is not None:
         return repeated
-    rows: list[Any] = []
-    for queue in dict.fromkeys(queues):
-        if len(rows) >= limit:
-            break
-        rows += many(ledger.connection, _NEXT, (queue, limit - len(rows)))
-    return _take(ledger, rows, worker=worker, lease=lease, request=request)
+    picking = Picking(ledger, queues, limit=limit)
+    claims = _take(ledger, picking.rows, worker=worker, lease=lease, request=request)
+    picking.save()
+    return claims
 
 
 def _repeated(ledger: Ledger, request: str) -> list[Claim] | None:

@@ -1,4 +1,4 @@
--- Faena's embedded store, version 1. Statuses are numbered as in rows.py:
+-- Faena's embedded store, version 2, with what limits.sql adds. Statuses are numbered as in rows.py:
 -- 0 scheduled, 1 pending, 2 processing, 3 completed, 4 failed, 5 cancelled.
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -35,17 +35,19 @@ CREATE TABLE jobs (
     result BLOB,
     created_at REAL NOT NULL,
     timeout REAL,
-    key TEXT,
     origin TEXT,
+    key TEXT,
+    key_held REAL,                         -- NULL: it does not hold its key; else until when it does after its end
+    key_bound REAL,                        -- when the key is free even if the job still lives
+    kept_until REAL,                       -- it is not pruned before that: it answers a request that may be repeated
+    gates TEXT,                            -- NULL: none; else as gates.py writes them
+    lane INTEGER,                          -- the lane in which it is pending; NULL: the plain line, or not pending
     args BLOB,                             -- NULL: too large to be rewritten with the row, see `bodies`
     events TEXT NOT NULL                   -- the latest events, JSON objects joined by commas
 );
 
 CREATE UNIQUE INDEX jobs_id ON jobs (id);
-CREATE UNIQUE INDEX jobs_live_key ON jobs (task, key) WHERE key IS NOT NULL AND status IN (0, 1, 2);
 CREATE INDEX jobs_scheduled ON jobs (due_at) WHERE status = 0;
-CREATE INDEX jobs_pending ON jobs (queue, priority DESC, due_at, n) WHERE status = 1;
-CREATE INDEX jobs_delivered ON jobs (queue, delivered_at) WHERE status = 1;
 CREATE INDEX jobs_processing ON jobs (lease_until) WHERE status = 2;
 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX jobs_of_status ON jobs (status, n);

@@ -25,12 +25,15 @@ from faena.job import Job, NewJob, Outcome
 from faena.ports.engine import Delivery
 from faena.ports.store import (
     CancelResult,
+    Changed,
     Claim,
     Count,
     Held,
     Inserted,
     Lease,
+    Obstacles,
     Page,
+    Paused,
     Promoted,
     Query,
     Report,
@@ -39,7 +42,18 @@ from faena.ports.store import (
     Story,
     WorkerInfo,
 )
-from faena.stores.sqlite import reading, running, waiting
+from faena.schedule import Schedule
+from faena.stores.sqlite import (
+    admitting,
+    inserting,
+    obstacles,
+    pauses,
+    reading,
+    running,
+    scheduling,
+    steering,
+    waiting,
+)
 from faena.stores.sqlite.bell import Bell
 from faena.stores.sqlite.clock import MachineClock
 from faena.stores.sqlite.faults import as_faena_error
@@ -47,7 +61,7 @@ from faena.stores.sqlite.ledger import Ledger
 from faena.stores.sqlite.rows import encode, many, one
 from faena.stores.sqlite.writer import Writer
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 OLDEST_SQLITE: Final = (3, 51, 3)
 OPEN_PATIENCE: Final = 10_000
 """Milliseconds to wait for other processes while the file is opened."""
@@ -83,6 +97,7 @@ class SQLiteStore:
         self._work_bell = Bell(bells, "work")
         self._feed_bell = Bell(bells, "feed")
         self._looked = 0
+        self._looked_at = 0.0
         self._bells = bells
 
     async def open(self) -> None:
@@ -137,9 +152,11 @@ class SQLiteStore:
         version = one(connection, "PRAGMA user_version")[0]
         if version > SCHEMA_VERSION:
             raise StoreDown(f"the file was made by a newer Faena (version {version}): upgrade this one")
-        if version == 0:
-            many(connection, files("faena.stores.sqlite").joinpath("schema.sql").read_text())
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if version == SCHEMA_VERSION:
+            return
+        for part in ("schema.sql" if version == 0 else "upgrade_2.sql", "limits.sql"):
+            many(connection, files("faena.stores.sqlite").joinpath(part).read_text())
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     async def close(self) -> None:
         """Finish what is under way and close the file. Safe to repeat."""
@@ -183,7 +200,7 @@ class SQLiteStore:
             raise as_faena_error(error) from error
 
     async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
-        return await self._write(partial(waiting.insert, jobs=jobs))
+        return await self._write(partial(inserting.insert, jobs=jobs, options=self._options))
 
     async def claim(self, ids: Sequence[str], *, worker: str, lease: float, request: str) -> list[Claim]:
         return await self._write(partial(running.claim, ids=ids, worker=worker, lease=lease, request=request))
@@ -192,8 +209,9 @@ class SQLiteStore:
         self, queues: Sequence[str], *, worker: str, lease: float, limit: int, request: str
     ) -> list[Claim]:
         self._work_bell.listen()  # before looking: who rings after that is heard
-        self._looked = self._work_bell.count
-        if not self._read(partial(reading.worth_claiming, queues=queues, request=request)):
+        self._looked, self._looked_at = self._work_bell.count, self._clock()
+        worth = partial(reading.worth_claiming, queues=queues, request=request, now=self._looked_at)
+        if not self._read(worth):
             return []
         verb: Any = partial(
             running.claim_next, queues=queues, worker=worker, lease=lease, limit=limit, request=request
@@ -213,6 +231,11 @@ class SQLiteStore:
     async def promote(self, *, limit: int) -> Promoted:
         return await self._write(partial(waiting.promote, limit=limit))
 
+    async def admit(self, *, limit: int) -> Promoted:
+        if not self._read(admitting.worth_admitting):
+            return Promoted()
+        return await self._write(partial(admitting.admit, limit=limit))
+
     async def rescue(self, *, limit: int) -> list[Delivery]:
         return await self._write(partial(waiting.rescue, limit=limit, options=self._options))
 
@@ -227,6 +250,60 @@ class SQLiteStore:
 
     async def purge(self, queue: str, *, limit: int) -> int:
         return await self._write(partial(waiting.purge, queue=queue, limit=limit, options=self._options))
+
+    async def change(
+        self,
+        job_id: str,
+        *,
+        priority: int | None = None,
+        delay: float | None = None,
+        due_at: float | None = None,
+    ) -> Changed:
+        verb = partial(steering.change, job_id=job_id, priority=priority, delay=delay, due_at=due_at)
+        return await self._write(verb)
+
+    async def pause(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        return await self._write(partial(steering.pause, queue=queue, task=task))
+
+    async def resume(self, *, queue: str | None = None, task: str | None = None) -> bool:
+        return await self._write(partial(steering.resume, queue=queue, task=task))
+
+    async def paused(self) -> list[Paused]:
+        return self._read(pauses.paused)
+
+    async def obstacles(self, job_id: str) -> Obstacles | None:
+        return self._read(partial(obstacles.obstacles, job_id=job_id, now=self._clock()))
+
+    async def put_schedules(self, schedules: Sequence[Schedule]) -> None:
+        await self._write(partial(scheduling.put_schedules, new=schedules))
+
+    async def schedules(self) -> list[Schedule]:
+        return self._read(scheduling.schedules)
+
+    async def tick(
+        self, name: str, *, at: float, next_at: float | None, jobs: Sequence[NewJob], missed: int = 0
+    ) -> list[Inserted] | None:
+        verb: Any = partial(
+            scheduling.tick,
+            name=name,
+            at=at,
+            next_at=next_at,
+            jobs=jobs,
+            missed=missed,
+            options=self._options,
+        )
+        inserted: list[Inserted] | None = await self._write(verb)
+        return inserted
+
+    async def steer_schedule(
+        self, name: str, *, paused: bool | None = None, next_at: float | None = None
+    ) -> Schedule | None:
+        return await self._write(
+            partial(scheduling.steer_schedule, name=name, paused=paused, next_at=next_at)
+        )
+
+    async def drop_schedules(self, names: Sequence[str]) -> int:
+        return await self._write(partial(scheduling.drop_schedules, names=names))
 
     async def get(self, ids: Sequence[str]) -> list[Job | None]:
         return self._read(partial(reading.get, ids=ids))
@@ -259,6 +336,11 @@ class SQLiteStore:
         return self._read(partial(reading.published, after=after))
 
     async def work(self, queues: Sequence[str], *, wait: float) -> None:
+        looked_at = min(self._looked_at, self._clock())
+        for queue in queues:
+            opens_in = self._read(partial(admitting.next_opening, now=looked_at, queue=queue))
+            if opens_in is not None:
+                wait = min(wait, max(0.0, looked_at + opens_in - self._clock()))
         await self._work_bell.changed(self._looked, wait)
 
     async def beat(self, worker: WorkerInfo, *, ttl: float) -> None:

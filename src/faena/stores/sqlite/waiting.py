@@ -1,121 +1,24 @@
-"""The verbs of jobs that wait, and of the upkeep: insert, cancel, purge, promote, rescue, undelivered, prune."""
+"""The verbs of jobs that wait, and of the upkeep: cancel, purge, promote, rescue, undelivered, prune."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from faena.events import Event, EventType
-from faena.job import Failure, Job, NewJob, Status, Step, advance, same_arguments
+from faena.events import EventType
+from faena.job import Failure, Status, Step
 from faena.ports.engine import Delivery
-from faena.ports.store import CancelResult, Inserted, Promoted, StoreOptions
+from faena.ports.store import CancelResult, Promoted, StoreOptions
+from faena.stores.sqlite import gates
 from faena.stores.sqlite.ledger import Ledger, failure_text
-from faena.stores.sqlite.rows import CODES, HEAD, JOB, LARGE_ARGS, STATUSES, Head, encode, many, one, read_job
+from faena.stores.sqlite.rows import HEAD, STATUSES, Head, delivery_of, encode, many, one
 
 FEED_KEPT: Final = 120.0
 """Seconds that the event log of all jobs goes back."""
 REQUESTS_KEPT: Final = 600.0
 """Seconds within which a repeated claim is recognised, and that overtaking is looked back on."""
 
-_INSERT: Final = """
-    INSERT INTO jobs (id, task, queue, topic, user, status, max_attempts, seq, priority, due_at, delivered_at,
-        created_at, timeout, key, origin, args, events)
-    VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_KNOWN: Final = f"SELECT {JOB} FROM jobs WHERE id IN (SELECT value FROM json_each(?))"
-_HOLDER: Final = (
-    f"SELECT {JOB} FROM jobs WHERE task = ? AND key = ? AND key IS NOT NULL AND status IN (0, 1, 2)"
-)
 _HEAD: Final = f"SELECT {HEAD} FROM jobs WHERE id = ?"
-
-
-def insert(ledger: Ledger, jobs: Sequence[NewJob]) -> list[Inserted]:
-    """Store new jobs, all or none."""
-    ids = encode([new.id for new in jobs]).decode()
-    known = {job.id: job for job in map(read_job, many(ledger.connection, _KNOWN, (ids,)))}
-    holders: dict[tuple[str, str], Job] = {}
-    rows: list[tuple[Any, ...]] = []
-    answers = []
-    for new in jobs:
-        if (there := known.get(new.id)) is not None:
-            answers.append(Inserted(job=there))
-        elif (holder := _holder(ledger, new, holders)) is not None:
-            same = same_arguments(holder.args, new.args)
-            answers.append(Inserted(job=holder, duplicate=same, conflict=not same))
-        else:
-            job, row = _create(ledger, new)
-            known[job.id] = job
-            if job.key is not None:
-                holders[job.task, job.key] = job
-            rows.append(row)
-            answers.append(Inserted(job=job))
-    ledger.connection.executemany(_INSERT, rows)
-    for job_id in [row[0] for row in rows if row[14] is None]:
-        ledger.connection.execute(
-            "INSERT INTO bodies SELECT n, ? FROM jobs WHERE id = ?", (known[job_id].args, job_id)
-        )
-    return answers
-
-
-def _holder(ledger: Ledger, new: NewJob, holders: dict[tuple[str, str], Job]) -> Job | None:
-    """Return the live job that holds the new one's key."""
-    if new.key is None:
-        return None
-    place = (new.task, new.key)
-    if place not in holders:
-        row = one(ledger.connection, _HOLDER, place)
-        if row is None:
-            return None
-        holders[place] = read_job(row)
-    return holders[place]
-
-
-def _create(ledger: Ledger, new: NewJob) -> tuple[Job, tuple[Any, ...]]:
-    now = ledger.now
-    due_at = now + new.delay if new.due_at is None else new.due_at
-    status = advance(None, Step.SCHEDULE if due_at > now else Step.ENQUEUE)
-    code = CODES[status]
-    job = Job(
-        id=new.id,
-        task=new.task,
-        args=new.args,
-        queue=new.queue,
-        priority=new.priority,
-        status=status,
-        attempt=0,
-        max_attempts=new.max_attempts,
-        crashes=0,
-        token=0,
-        seq=1,
-        created_at=now,
-        due_at=due_at,
-        timeout=new.timeout,
-        key=new.key,
-        user=new.user,
-        topic=new.topic,
-        origin=new.origin,
-    )
-    event = ledger.tell(job, Event(seq=1, type=EventType.STATUS, status=status, at=now))
-    ledger.count(new.queue, new.task, code, +1)
-    ledger.rings_work |= status is Status.PENDING
-    row = (
-        new.id,
-        new.task,
-        new.queue,
-        new.topic,
-        new.user,
-        code,
-        new.max_attempts,
-        new.priority,
-        due_at,
-        now if status is Status.PENDING else None,
-        now,
-        new.timeout,
-        new.key,
-        new.origin,
-        new.args if len(new.args) <= LARGE_ARGS else None,
-        event.decode(),
-    )
-    return job, row
 
 
 def cancel(ledger: Ledger, ids: Sequence[str], *, options: StoreOptions) -> list[CancelResult]:
@@ -140,10 +43,10 @@ def _cancel(ledger: Ledger, job_id: str, options: StoreOptions) -> CancelResult:
     return CancelResult.REQUESTED
 
 
-def call_off(ledger: Ledger, head: Head, options: StoreOptions) -> None:
+def call_off(ledger: Ledger, head: Head, options: StoreOptions, *, message: str | None = None) -> None:
     """End a job as cancelled."""
     ledger.end(head, ttl=options.result_ttl)
-    ledger.save(head, [ledger.move(head, Step.CANCEL)])
+    ledger.save(head, [ledger.move(head, Step.CANCEL, message=message)])
 
 
 def purge(ledger: Ledger, queue: str, *, limit: int, options: StoreOptions) -> int:
@@ -160,19 +63,15 @@ def purge(ledger: Ledger, queue: str, *, limit: int, options: StoreOptions) -> i
 def promote(ledger: Ledger, *, limit: int) -> Promoted:
     """Make due jobs pending."""
     due = f"SELECT {HEAD} FROM jobs WHERE status = 0 AND due_at <= ? ORDER BY due_at LIMIT ?"
-    deliveries = []
-    for row in many(ledger.connection, due, (ledger.now, limit)):
-        head = Head(*row)
+    heads = [Head(*row) for row in many(ledger.connection, due, (ledger.now, limit))]
+    for head in heads:
         ledger.save(head, [ledger.move(head, Step.PROMOTE)])
-        deliveries.append(delivery_of(head))
+    deliveries = tuple(delivery_of(head) for head in heads if head.delivered_at is not None)
+    if len(heads) >= limit:
+        return Promoted(deliveries=deliveries, next_in=0.0)
     next_due = one(ledger.connection, "SELECT min(due_at) FROM jobs WHERE status = 0")[0]
     next_in = None if next_due is None else max(0.0, next_due - ledger.now)
-    return Promoted(deliveries=tuple(deliveries), next_in=next_in)
-
-
-def delivery_of(head: Head) -> Delivery:
-    """Return what an engine is told of a job."""
-    return Delivery(job_id=head.id, task=head.task, queue=head.queue, priority=head.priority)
+    return Promoted(deliveries=deliveries, next_in=next_in)
 
 
 def rescue(ledger: Ledger, *, limit: int, options: StoreOptions) -> list[Delivery]:
@@ -183,7 +82,7 @@ def rescue(ledger: Ledger, *, limit: int, options: StoreOptions) -> list[Deliver
 
 
 def _rescue(ledger: Ledger, head: Head, options: StoreOptions) -> bool:
-    """Rescue one job; True when it is pending again."""
+    """Rescue one job; True when it is to be delivered again."""
     head.crashes += 1
     if head.cancel_requested:
         call_off(ledger, head, options)
@@ -199,7 +98,7 @@ def _rescue(ledger: Ledger, head: Head, options: StoreOptions) -> bool:
     attempt, head.attempt = head.attempt, head.attempt - 1
     ledger.free(head)
     ledger.save(head, [ledger.move(head, Step.RESCUE, message=told, attempt=attempt)])
-    return True
+    return head.delivered_at is not None
 
 
 def undelivered(ledger: Ledger, *, empty: Sequence[str], age: float, limit: int) -> list[Delivery]:
@@ -209,17 +108,20 @@ def undelivered(ledger: Ledger, *, empty: Sequence[str], age: float, limit: int)
         SELECT {HEAD} FROM jobs
         WHERE status = 1 AND queue = ? AND delivered_at < ? ORDER BY delivered_at LIMIT ?"""
     overtaken = f"""
-        SELECT {HEAD} FROM jobs
-        WHERE status = 1 AND queue = ? AND priority = ? AND due_at < ? AND delivered_at < ?
-        ORDER BY due_at LIMIT ?"""
+        SELECT {HEAD} FROM jobs WHERE status = 1 AND lane IS NULL
+            AND queue = ? AND priority = ? AND due_at < ? AND delivered_at < ? ORDER BY due_at LIMIT ?"""
+    overtaken_in_lanes = f"""
+        SELECT {HEAD} FROM jobs WHERE status = 1 AND lane IS NOT NULL AND delivered_at IS NOT NULL
+            AND queue = ? AND priority = ? AND due_at < ? AND delivered_at < ? LIMIT ?"""
     frontier = "SELECT queue, priority, max(due_at) FROM turns WHERE second <= ? GROUP BY queue, priority"
     connection = ledger.connection
     rows: dict[int, Any] = {}
     for queue in dict.fromkeys(empty):
         rows |= {row[0]: row for row in many(connection, lost, (queue, before, limit - len(rows)))}
     for queue, priority, due_at in many(connection, frontier, (int(before) - 1,)):
-        place = (queue, priority, due_at, before, limit - len(rows))
-        rows |= {row[0]: row for row in many(connection, overtaken, place)}
+        for select in (overtaken, overtaken_in_lanes):
+            place = (queue, priority, due_at, before, limit - len(rows))
+            rows |= {row[0]: row for row in many(connection, select, place)}
     connection.executemany(
         "UPDATE jobs SET delivered_at = ? WHERE n = ?", [(ledger.now, number) for number in rows]
     )
@@ -239,6 +141,7 @@ def prune(ledger: Ledger, *, limit: int) -> int:
         execute("DELETE FROM history WHERE job = ?", (number,))
         execute("DELETE FROM jobs WHERE n = ?", (number,))
     _prune_logs(ledger)
+    gates.prune(ledger.connection, now=ledger.now, limit=limit)
     return len(gone)
 
 
@@ -250,5 +153,6 @@ def _prune_logs(ledger: Ledger) -> None:
         (ledger.now - FEED_KEPT,),
     )
     execute("DELETE FROM requests WHERE at < ?", (long_ago,))
+    execute("DELETE FROM answers WHERE until <= ?", (ledger.now,))
     execute("DELETE FROM turns WHERE second < ?", (int(long_ago),))
     execute("DELETE FROM workers WHERE expires_at <= ?", (ledger.now,))

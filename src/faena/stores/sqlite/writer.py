@@ -113,7 +113,9 @@ class Writer:
             connection.execute("SAVEPOINT verb")
             ledger = Ledger(connection, now=now, max_events=self._max_events)
             try:
-                answers.append(verb(ledger))
+                answer = verb(ledger)
+                ledger.settle()
+                answers.append(answer)
             except Exception as error:
                 if not connection.in_transaction:  # a full disk ends the whole transaction
                     raise
