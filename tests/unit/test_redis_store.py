@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.redis_kit import empty_redis, open_store, redis_server
 
-from faena.errors import StoreDown, StoreFull
+from faena.errors import InvalidCursor, StoreDown, StoreFull
 from faena.events import EventType, NewEvent
 from faena.job import Outcome, Status, Step
 from faena.ports.store import Lease, Query, Report, StoreOptions
@@ -138,7 +138,7 @@ async def test_who_waits_for_work_is_woken_after_a_crash_of_the_server(
 async def test_a_server_that_hangs_is_down_until_it_goes_on(
     own_server: RedisServer, jobs: JobFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faena.stores.redis.store.ANSWER_PATIENCE", 0.2)
+    monkeypatch.setattr("faena.stores.redis.calls.ANSWER_PATIENCE", 0.2)
     async with open_store(own_server.url) as store:
         own_server.pause()
         try:
@@ -287,9 +287,10 @@ async def test_a_search_goes_through_more_jobs_than_one_script_looks_at(
     assert ([job.id for job in rest.jobs], rest.cursor) == ([wanted[0].id], None)
 
 
-async def test_a_cursor_that_is_none_lists_nothing(store: RedisStore, jobs: JobFactory) -> None:
-    await store.insert([jobs.new()])
-    assert (await store.find(Query(cursor="no number"))).jobs == ()
+@pytest.mark.parametrize("cursor", ["no number", "", "0", "-5", "1234567890123"])
+async def test_a_cursor_that_no_page_gave_out_is_refused(store: RedisStore, cursor: str) -> None:
+    with pytest.raises(InvalidCursor):
+        await store.find(Query(cursor=cursor))
 
 
 async def test_a_large_log_is_read_in_parts(

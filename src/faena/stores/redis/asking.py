@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
+from faena.errors import InvalidCursor
 from faena.events import NewEvent
 from faena.job import Outcome
 from faena.ports.store import Query, Report
 from faena.stores.redis.rows import CODES, EVENT_CODES, encode_json, pack
+
+_CURSOR: Final = re.compile(r"[1-9][0-9]{0,11}")
+"""A job's number, as pages give it out."""
 
 
 def _event(event: NewEvent) -> tuple[Any, ...]:
@@ -46,10 +51,12 @@ def outcomes(several: Sequence[Outcome]) -> list[bytes]:
 
 
 def below(cursor: str | None) -> str:
-    """Return the number to start below; '' for a cursor that is none, which lists nothing."""
+    """Return the number to start below. Raises `InvalidCursor`."""
     if cursor is None:
         return "+inf"
-    return cursor if cursor.isascii() and cursor.isdigit() else ""
+    if not _CURSOR.fullmatch(cursor):
+        raise InvalidCursor(cursor)
+    return cursor
 
 
 def question(query: Query, *, limit: int, below: str, look_at: int) -> bytes:

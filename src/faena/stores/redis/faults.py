@@ -30,10 +30,16 @@ _WORDS: Final = {
 }
 
 
+class ClockMoved(FaenaError):
+    """A script found another hour than its caller expected, and did nothing (see clock.py)."""
+
+
 def as_faena_error(error: BaseException, where: str = "Redis") -> Exception:
     """Return the error that a caller of the store may see in place of ``error``."""
     if isinstance(error, FaenaError):
         return error
+    if str(error).startswith("CLOCKMOVED"):
+        return ClockMoved(str(error))
     told = _told(error, where)
     told.__cause__ = error
     return told

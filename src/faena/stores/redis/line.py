@@ -25,10 +25,14 @@ AT_ONCE: Final = 200
 class Command:
     """A command on its way, and the future that its answer goes to."""
 
-    __slots__ = ("again", "answer", "parts")
+    __slots__ = ("again", "answer", "parts", "stamp_at")
 
-    def __init__(self, parts: tuple[Any, ...], *, again: bool, answer: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, parts: tuple[Any, ...], *, again: bool, stamp_at: int | None, answer: asyncio.Future[Any]
+    ) -> None:
         self.parts = parts
+        self.stamp_at = stamp_at
+        """Which part is the time at which it is sent."""
         self.again = again
         """It may be sent again when its answer was lost (rule 9)."""
         self.answer = answer
@@ -47,9 +51,15 @@ class Line:
     """Sends commands, reconnects by itself, and raises Faena's errors only."""
 
     def __init__(
-        self, connect: Callable[[], AbstractConnection], *, scripts: Sequence[Script], where: str
+        self,
+        connect: Callable[[], AbstractConnection],
+        *,
+        scripts: Sequence[Script],
+        where: str,
+        stamp: Callable[[], str],
     ) -> None:
         self._make = connect
+        self._stamp = stamp
         self._scripts = scripts
         self._where = where
         self._connection: AbstractConnection | None = None
@@ -57,12 +67,13 @@ class Line:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def __call__(self, *parts: Any, again: bool = True) -> Any:
-        """Send a command and return its answer. ``again``: it may be sent twice if its answer was lost (rule 9)."""
+    async def __call__(self, *parts: Any, again: bool = True, stamp_at: int | None = None) -> Any:
+        """Send a command and return its answer. ``again``: it may be sent twice if its answer was lost (rule 9);
+        ``stamp_at``: which part is the time at which it is sent."""
         if self._closed:
             raise StoreDown("the store is not open")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Command(parts, again=again, answer=answer))
+        self._waiting.append(Command(parts, again=again, stamp_at=stamp_at, answer=answer))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         return await answer
@@ -102,9 +113,7 @@ class Line:
         unknown: list[Command] = []
         try:
             connection = await self._connected()
-            await connection.send_packed_command(
-                connection.pack_commands([command.parts for command in batch])
-            )
+            await connection.send_packed_command(connection.pack_commands(self._stamped(batch)))
             for command in batch:
                 answer = await _read(connection)
                 answered += 1
@@ -126,6 +135,15 @@ class Line:
             await self._hang_up()
             return unknown, exceptions.NoScriptError("the scripts are not known to the server")
         return [], None
+
+    def _stamped(self, batch: Sequence[Command]) -> list[tuple[Any, ...]]:
+        stamp = self._stamp()
+        return [
+            command.parts
+            if command.stamp_at is None
+            else (*command.parts[: command.stamp_at], stamp, *command.parts[command.stamp_at + 1 :])
+            for command in batch
+        ]
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is None:

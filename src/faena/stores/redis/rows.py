@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from faena.events import Event, EventType, Told
-from faena.job import Failure, Job, NewJob, Record, Status
+from faena.job import Failure, Gate, Job, NewJob, OnConflict, Record, Status, Window, same_arguments
 from faena.ports.engine import Delivery
+from faena.ports.store import Inserted
 
 STATUSES: Final = tuple(Status)
 """A status is stored as its position here."""
@@ -32,7 +33,8 @@ _decode_json: Final = msgspec.json.Decoder().decode
 
 
 class Head(Record, frozen=True, array_like=True):
-    """What scripts change of a job, in the order of the names in prelude.lua."""
+    """What scripts change of a job, in the order of the names in prelude.lua. The fields that follow there (gates and
+    kept keys) are no part of a `Job`."""
 
     id: str
     status: int
@@ -111,6 +113,7 @@ decode_jobs: Final = msgspec.msgpack.Decoder(list[StoredJob | None]).decode
 decode_events: Final = msgspec.msgpack.Decoder(list[StoredEvent]).decode
 decode_counts: Final = msgspec.msgpack.Decoder(list[tuple[str, str, int, int]]).decode
 decode_workers: Final = msgspec.msgpack.Decoder(list[tuple[float, str]]).decode
+_decode_gate: Final = msgspec.msgpack.Decoder(tuple[str, int | bool, list[tuple[int, float]]]).decode
 _decode_told: Final = msgspec.msgpack.Decoder(list[_StoredTold]).decode
 _decode_deliveries: Final = msgspec.msgpack.Decoder(list[tuple[str, int, str, str]]).decode
 
@@ -229,8 +232,45 @@ def new_job(new: NewJob, *, now: float) -> Job:
     )
 
 
+def gates_of(gates: Sequence[Gate]) -> str:
+    """Write gates as lanes.lua reads them."""
+    return encode_json(
+        [
+            (gate.name, gate.at_once or False, [(window.count, window.period) for window in gate.windows])
+            for gate in gates
+        ]
+    ).decode()
+
+
+def gate_of(packed: bytes) -> Gate:
+    """Read a gate."""
+    name, at_once, windows = _decode_gate(packed)
+    return Gate(
+        name=name,
+        at_once=at_once or None,
+        windows=tuple(Window(count=count, period=period) for count, period in windows),
+    )
+
+
+def _extra_of(new: NewJob) -> tuple[Any, ...] | None:
+    if not (new.gates or new.idempotency or new.key):
+        return None
+    if not (new.gates or new.idempotency or new.key_kept or new.key_bound is not None) and (
+        new.on_conflict is OnConflict.RETURN
+    ):
+        return None
+    request = new.idempotency
+    return (
+        gates_of(new.gates) if new.gates else False,
+        new.key_kept or False,
+        False if new.key_bound is None else new.key_bound,
+        new.on_conflict,
+        request is not None and (request.key, request.digest, request.kept),
+    )
+
+
 def asked_of(new: NewJob) -> tuple[Any, ...]:
-    """Return what insert.lua looks at."""
+    """Return what inserting.lua looks at."""
     return (
         new.id,
         new.task,
@@ -243,4 +283,26 @@ def asked_of(new: NewJob) -> tuple[Any, ...]:
         new.user,
         new.topic,
         new.origin,
+        _extra_of(new),
+    )
+
+
+def inserted_of(jobs: Sequence[NewJob], answer: Sequence[bytes]) -> list[Inserted]:
+    """Read what insert.lua and tick.lua answer."""
+    told, kinds, held_back, blob = answer
+    now, others = float(told), iter(jobs_of(blob))
+    return [
+        _inserted(new, new_job(new, now=now) if kind == "1" else next(others), kind, held == "1")
+        for new, kind, held in zip(jobs, kinds.decode(), held_back.decode(), strict=True)
+    ]
+
+
+def _inserted(new: NewJob, job: Job, kind: str, held_back: bool) -> Inserted:
+    same = kind == "2" and same_arguments(job.args, new.args)
+    return Inserted(
+        job=job,
+        duplicate=same or kind == "4",
+        conflict=kind == "3" or (kind == "2" and not same),
+        replayed=kind == "5",
+        held_back=held_back,
     )

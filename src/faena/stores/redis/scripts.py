@@ -33,7 +33,30 @@ VERBS: Final = (
     "beat",
     "leave",
     "workers",
+    "admit",
+    "change",
+    "pause",
+    "resume",
+    "paused",
+    "obstacles",
+    "put_schedules",
+    "schedules",
+    "tick",
+    "steer_schedule",
+    "drop_schedules",
+    "time",
+    "correct",
 )
+ROOMS: Final = ("prelude", "lanes", "moving", "answering", "writing")
+"""What every script is made of, before its own file."""
+MORE_ROOMS: Final = {
+    "claim": ("gates", "taking"),
+    "claim_next": ("gates", "serving", "taking"),
+    "admit": ("gates", "serving"),
+    "obstacles": ("gates",),
+    "insert": ("keys", "inserting"),
+    "tick": ("keys", "inserting"),
+}
 FIXED: Final = (
     "meta",
     "ids",
@@ -89,7 +112,7 @@ def load() -> Mapping[str, Script]:
     table = _table()
     scripts = {}
     for verb in VERBS:
-        rooms = ["prelude", "writing", *(["taking"] if verb.startswith("claim") else []), verb]
+        rooms = (*ROOMS, *MORE_ROOMS.get(verb, ()), verb)
         text = "\n".join((table, *(folder.joinpath(f"{room}.lua").read_text("utf-8") for room in rooms)))
         scripts[verb] = Script(text=text, sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
     return scripts

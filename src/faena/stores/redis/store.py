@@ -5,22 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from faena.errors import IllegalStep, StoreDown
+from faena.errors import IllegalStep
 from faena.events import Published
-from faena.job import OUTCOMES, Job, NewJob, Outcome, Status, same_arguments
+from faena.job import OUTCOMES, Job, NewJob, Outcome, Status
 from faena.ports.engine import Delivery
 from faena.ports.store import (
     CancelResult,
@@ -33,14 +26,11 @@ from faena.ports.store import (
     Promoted,
     Query,
     Report,
-    StoreHealth,
-    StoreOptions,
     Story,
     WorkerInfo,
 )
-from faena.stores.redis import asking, health, scripts
-from faena.stores.redis.bell import FEED, Bell, work_of
-from faena.stores.redis.line import Line
+from faena.stores.redis import asking
+from faena.stores.redis.bell import FEED, work_of
 from faena.stores.redis.rows import (
     STATUSES,
     Body,
@@ -52,18 +42,14 @@ from faena.stores.redis.rows import (
     deliveries_of,
     encode_json,
     event_of,
+    inserted_of,
     job_of,
     jobs_of,
-    new_job,
     pack,
     told_of,
 )
+from faena.stores.redis.steering import Steering
 
-SCHEMA_VERSION: Final = 1
-CONNECT_PATIENCE: Final = 2.0
-"""Seconds to wait for a connection."""
-ANSWER_PATIENCE: Final = 5.0
-"""Seconds to wait for an answer."""
 LOG_ENTRIES: Final = 50
 """Entries of the event log (each of one call) that one reading takes at most."""
 LOG_BYTES: Final = 500_000
@@ -78,109 +64,18 @@ _HELD: Final = {
 }
 _CANCELLED: Final = {result.value[0]: result for result in CancelResult}
 
-log = logging.getLogger(__name__)
 
-
-class RedisStore:
+class RedisStore(Steering):
     """The `Store` port on a Redis of version 6.2 or later."""
-
-    name = "redis"
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        options: StoreOptions | None = None,
-        clock: Callable[[], float] | None = None,
-        prefix: str = "faena",
-    ) -> None:
-        """``url`` is ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user, password and database. ``clock``
-        (seconds since the epoch, in place of the server's) is for tests. Raises ValueError for a URL that is none."""
-        self._options = options or StoreOptions()
-        self._clock = clock
-        self._root = f"{prefix}:{{faena}}:"
-        self._keys = tuple(self._root + name for name in scripts.FIXED)
-        self._location = _without_password(url)
-        self._pool = ConnectionPool.from_url(
-            url,
-            protocol=2,
-            socket_timeout=ANSWER_PATIENCE,
-            socket_connect_timeout=CONNECT_PATIENCE,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._scripts: Mapping[str, scripts.Script] = {}
-        self._line: Line | None = None
-        self._bell: Bell | None = None
-        self._epoch: bytes | None = None
-        self._max_events = str(self._options.max_events)
-        self._ttls = (repr(self._options.result_ttl), repr(self._options.failure_ttl))
-
-    async def open(self) -> None:
-        """Connect and check the server. Raises `StoreDown` with what to do."""
-        self._scripts = scripts.load()
-        self._line = Line(
-            self._connection, scripts=[*self._scripts.values()], where=f"Redis at {self._location}"
-        )
-        self._bell = Bell(self._connection, root=self._root)
-        try:
-            info = await self._info()
-            health.require_version(info)
-            await self._check_epoch()
-        except BaseException:
-            await self.close()
-            raise
-        for warning in health.warnings(info):
-            health.warn_once(self._location, warning)
-
-    def _connection(self) -> AbstractConnection:
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        return connection
-
-    async def close(self) -> None:
-        """Finish what is under way and hang up. Safe to repeat."""
-        bell, self._bell = self._bell, None
-        line, self._line = self._line, None
-        if bell is not None:
-            await bell.close()
-        if line is not None:
-            await line.close()
-
-    async def _check_epoch(self) -> int:
-        """Note the epoch of the data; returns the number of refused writes. Raises `StoreDown` for newer data."""
-        schema, epoch, refused = await self._run("open")
-        if int(schema) > SCHEMA_VERSION:
-            raise StoreDown(f"the data was made by a newer Faena (version {int(schema)}): upgrade this one")
-        self._note_epoch(epoch)
-        return int(refused or 0)
-
-    def _note_epoch(self, epoch: bytes) -> None:
-        if self._epoch not in (None, epoch):
-            log.warning("%s was emptied: the jobs that it held are gone", self._location)
-        self._epoch = epoch
-
-    async def _run(self, verb: str, *arguments: Any, again: bool = True) -> Any:
-        if self._line is None:
-            raise StoreDown("the store is not open: await store.open() first")
-        script = self._scripts[verb]
-        now = "" if self._clock is None else repr(self._clock())
-        keys = self._keys
-        return await self._line(
-            *("EVALSHA", script.sha, len(keys), *keys, self._root, now, self._max_events, *arguments),
-            again=again,
-        )
 
     async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
         if not jobs:
             return []
         bodies = [pack(Body(timeout=new.timeout, args=new.args)) for new in jobs]
-        told, kinds, blob = await self._run("insert", pack([asked_of(new) for new in jobs]), *bodies)
-        now, others = float(told), iter(jobs_of(blob))
-        answers = []
-        for new, kind in zip(jobs, kinds, strict=True):
-            job = new_job(new, now=now) if kind == 1 else next(others)
-            same = kind == 2 and same_arguments(job.args, new.args)
-            answers.append(Inserted(job=job, duplicate=same, conflict=kind == 2 and not same))
-        return answers
+        asked = self._mark()
+        answer = await self._run("insert", self._ttls[0], pack([asked_of(new) for new in jobs]), *bodies)
+        self._heard(float(answer[0]), asked=asked)
+        return inserted_of(jobs, answer)
 
     async def claim(self, ids: Sequence[str], *, worker: str, lease: float, request: str) -> list[Claim]:
         blob = await self._run("claim", worker, repr(lease), request, pack(ids))
@@ -281,20 +176,21 @@ class RedisStore:
             return Published(position=int(last), gap=int(last) != after)
         return Published(position=int(end), told=told_of(entries), gap=int(first) != after + 1)
 
-    async def _listening(self) -> Bell:
-        if self._bell is None:
-            raise StoreDown("the store is not open: await store.open() first")
-        await self._bell.listen()
-        return self._bell
-
     async def work(self, queues: Sequence[str], *, wait: float) -> None:
         bell, names = await self._listening(), [work_of(queue) for queue in queues]
-        rung = bell.count(names)
-        if not await self._run("waiting", pack(queues)):
+        rung, asked = bell.count(names), self._mark()
+        opens_in, now = await self._run("waiting", pack(queues))
+        self._heard(float(now), asked=asked)
+        if not opens_in:
             await bell.changed(names, rung, wait)
+        elif float(opens_in) > 0:
+            await bell.changed(names, rung, min(wait, float(opens_in)))
 
     async def beat(self, worker: WorkerInfo, *, ttl: float) -> None:
-        self._note_epoch(await self._run("beat", worker.id, repr(ttl), encode_json(worker)))
+        asked = self._mark()
+        epoch, now = await self._run("beat", worker.id, repr(ttl), encode_json(worker))
+        self._heard(float(now), asked=asked)
+        self._note_epoch(epoch)
 
     async def leave(self, worker_id: str) -> None:
         await self._run("leave", worker_id)
@@ -307,43 +203,6 @@ class RedisStore:
         )
         return sorted(infos, key=lambda info: info.id)
 
-    async def check(self) -> StoreHealth:
-        info = await self._info()
-        refused = await self._check_epoch()
-        fields = info.fields
-        return StoreHealth(
-            name=self.name,
-            version=info.version,
-            location=self._location,
-            warnings=health.warnings(info),
-            details={
-                "persistence": info.persistence,
-                "maxmemory_policy": fields.get("maxmemory_policy", "unknown"),
-                "used_bytes": int(fields.get("used_memory", 0)),
-                "maximum_bytes": int(fields.get("maxmemory", 0)),
-                "epoch": (self._epoch or b"").decode(),
-                "stale_writes_refused": refused,
-            },
-        )
-
-    async def _info(self) -> health.Info:
-        if self._line is None:
-            raise StoreDown("the store is not open: await store.open() first")
-        await self._line("PING")
-        told, save = b"", None  # a user of Redis, or a hosted one's clients, may not be allowed to ask
-        with contextlib.suppress(StoreDown):
-            told = await self._line("INFO")
-        with contextlib.suppress(StoreDown):
-            save = await self._line("CONFIG", "GET", "save")
-        return health.parse(told, save)
-
 
 def _held(answers: bytes) -> list[Held]:
     return [_HELD[answer] for answer in answers.decode()]
-
-
-def _without_password(url: str) -> str:
-    """Return where a URL points to, fit to be shown."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"

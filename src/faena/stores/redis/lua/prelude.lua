@@ -6,17 +6,27 @@ local META, IDS, HEADS, BODIES, EVENTS, RESULTS, CHECKPOINTS, SCHEDULED, LEASES,
     HOLDERS, QUEUES, WORKERS, FEED = unpack(KEYS)
 local ROOT = ARGV[1]
 local MAX_EVENTS = tonumber(ARGV[3])
-local now = tonumber(ARGV[2])
+
+-- Store time: the server's (or a test's), corrected where it was set to another hour while jobs ran. A caller whose own
+-- clock says something else is told so, and nothing happens; clock.py says what it does then.
+local raw_now, expected_now = string.match(ARGV[2], '^(.-)|(.*)$')
+local now = tonumber(raw_now)
 if not now then
     local time = redis.call('TIME')
     now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+now = now + tonumber(redis.call('HGET', META, 'correction') or 0)
+if expected_now ~= '' and math.abs(now - tonumber(expected_now)) > 1 then
+    return redis.error_reply('CLOCKMOVED the store and its caller differ about the time')
 end
 
 -- Where a job's head keeps what; `Head` in rows.py names the same.
 local ID, STATUS, ATTEMPT, MAX_ATTEMPTS, CRASHES, TOKEN, SEQ, PROGRESS, CANCEL_REQUESTED, REPORTED, LAST_STEP,
     KEPT_FROM, PRIORITY, CREATED_AT, DUE_AT, LEASE_UNTIL, STARTED_AT, FINISHED_AT, EXPIRES_AT, DELIVERED_AT, WORKER,
-    MESSAGE, ERROR, PLACE, KEY, USER, TOPIC, ORIGIN, HAS_RESULT, HAS_CHECKPOINT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
-    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+    MESSAGE, ERROR, PLACE, KEY, USER, TOPIC, ORIGIN, HAS_RESULT, HAS_CHECKPOINT, GATES, LANE,
+    KEY_UNTIL, KEY_BOUND, KEPT_UNTIL = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35
+local SHORT, LONG = 30, 35         -- a plain job's head ends where the fields of limits and kept keys would begin
 
 local EVENT_STATUS, EVENT_PROGRESS = 0, 1
 local RUN = 64                     -- events that are kept with the job; when there are more they move to a list
@@ -104,7 +114,7 @@ end
 -- Note a place, with the names of its keys: putting them together for each job takes longer than the job's writes.
 local function know(number, queue, task, packed)
     local known = {queue = queue, task = task, packed = packed, indices = {}, pending = {},
-        delivered = ROOT .. 'd:' .. queue, turn = ROOT .. 'q:' .. queue}
+        delivered = ROOT .. 'd:' .. queue, turn = ROOT .. 'q:' .. queue, lanes = {}}
     for status = 0, 5 do
         known.indices[status] = index(number, status)
     end
@@ -155,6 +165,13 @@ local function find_ids(ids)
     return numbers
 end
 
+-- Give a head the fields that plain ones do without.
+local function widen(head)
+    for field = SHORT + 1, LONG do
+        head[field] = head[field] or false
+    end
+end
+
 local function touch(n)
     if not dirty_seen[n] then
         dirty_seen[n] = true
@@ -172,112 +189,3 @@ local function tell(n, kind, name, message, data, attempt)
     touch(n)
 end
 
-local function enter(n, head)
-    local status, at = head[STATUS], place(head[PLACE])
-    gather(adds, at.indices[status], n, n)
-    if status == PENDING then
-        local key = pending_of(at, head[PRIORITY])
-        head[DELIVERED_AT] = now
-        gather(adds, key, score(head[DUE_AT]), n)
-        gather(adds, at.delivered, score(now), n)
-        if not rung[key] then
-            rung[key] = true
-            gather(adds, at.turn, -head[PRIORITY], head[PRIORITY])
-            rings[at.queue] = true
-        end
-    elseif status == PROCESSING then
-        gather(adds, LEASES, score(head[LEASE_UNTIL]), n)
-    elseif status == SCHEDULED_STATUS then
-        gather(adds, SCHEDULED, score(head[DUE_AT]), n)
-    else
-        gather(adds, EXPIRING, score(head[EXPIRES_AT]), n)
-        if head[KEY] then
-            gather(deletions, HOLDERS, cmsgpack.pack(at.task, head[KEY]))
-        end
-    end
-end
-
-local function leave(n, head)
-    local status, at = head[STATUS], place(head[PLACE])
-    gather(removals, at.indices[status], n)
-    if status == PENDING then
-        local key = pending_of(at, head[PRIORITY])
-        gather(removals, key, n)
-        gather(removals, at.delivered, n)
-        left[key] = left[key] or {at.queue, head[PRIORITY]}
-    elseif status == PROCESSING then
-        gather(removals, LEASES, n)
-    elseif status == SCHEDULED_STATUS then
-        gather(removals, SCHEDULED, n)
-    else
-        gather(removals, EXPIRING, n)
-    end
-end
-
--- Let go of the lease. The token stays: the next claim makes it grow.
-local function free(head)
-    head[LEASE_UNTIL] = false
-    head[WORKER] = false
-end
-
-local function finish_now(head, ttl)
-    head[FINISHED_AT] = now
-    head[EXPIRES_AT] = now + ttl
-    head[CANCEL_REQUESTED] = 0
-    free(head)
-end
-
--- Take a step, told with `attempt` if that is given back by the step. The fields that it sets are set before.
-local function move(n, step, message, attempt)
-    local head = heads[n]
-    if not SOURCES[step][head[STATUS]] then
-        error('illegal step ' .. step .. ' from status ' .. head[STATUS])
-    end
-    leave(n, head)
-    head[STATUS] = TARGETS[step]
-    enter(n, head)
-    tell(n, EVENT_STATUS, false, message, false, attempt)
-end
-
--- Answering
-
--- Return whole jobs by their numbers (false: none), as one MessagePack array.
-local function answer(numbers)
-    local there, results, checkpoints = {}, {}, {}
-    for _, n in ipairs(numbers) do
-        if n and heads[n] then
-            there[#there + 1] = n
-        end
-    end
-    local bodies = {}
-    for position, body in ipairs(ask(BODIES, there)) do
-        bodies[there[position]] = body
-        local head = heads[there[position]]
-        if head[HAS_RESULT] then
-            results[there[position]] = redis.call('HGET', RESULTS, there[position])
-        end
-        if head[HAS_CHECKPOINT] then
-            checkpoints[there[position]] = redis.call('HGET', CHECKPOINTS, there[position])
-        end
-    end
-    local parts = {array(#numbers)}
-    for _, n in ipairs(numbers) do
-        if n and heads[n] then
-            parts[#parts + 1] = '\150' .. raw[n] .. place(heads[n][PLACE]).packed .. bodies[n] .. bytes(results[n])
-                .. bytes(checkpoints[n])
-        else
-            parts[#parts + 1] = '\192'
-        end
-    end
-    return table.concat(parts)
-end
-
--- Return what engines are told of jobs.
-local function deliveries(numbers)
-    local parts = {array(#numbers)}
-    for _, n in ipairs(numbers) do
-        local head = heads[n]
-        parts[#parts + 1] = '\148' .. cmsgpack.pack(head[ID], head[PRIORITY]) .. place(head[PLACE]).packed
-    end
-    return table.concat(parts)
-end

@@ -7,4 +7,7 @@ end
 flush()
 local following = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')
 local wait = following[2] and string.format('%.17g', math.max(0, tonumber(following[2]) - now)) or ''
-return {deliveries(numbers), wait}
+if #numbers >= tonumber(ARGV[4]) then
+    wait = '0'  -- there may be more
+end
+return {deliveries(delivered(numbers)), wait}

@@ -13,6 +13,12 @@ for position, n in ipairs(numbers) do
     if head[USER] then
         gather(removals, ROOT .. 'u:' .. head[USER], n)
     end
+    if head[KEY] and head[KEY_UNTIL] then
+        local key = cmsgpack.pack(place(head[PLACE]).task, head[KEY])
+        if redis.call('HGET', HOLDERS, key) == n then
+            gather(deletions, HOLDERS, key)
+        end
+    end
     if head[ORIGIN] then
         gather(removals, ROOT .. 'o:' .. head[ORIGIN], n)
     end
@@ -21,6 +27,9 @@ for key, list in pairs(removals) do
     send('ZREM', key, list)
 end
 send('HDEL', IDS, ids)
+for key, list in pairs(deletions) do
+    send('HDEL', key, list)
+end
 for _, key in ipairs({HEADS, BODIES, EVENTS, RESULTS, CHECKPOINTS}) do
     send('HDEL', key, numbers)
 end
@@ -33,6 +42,16 @@ for number in pairs(emptied) do
         redis.call('HDEL', PLACE_OF, place(number).packed)
         redis.call('HDEL', PLACES, number)
     end
+end
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', ROOT .. 'gates', '-inf', now, 'LIMIT', 0, 1000)) do
+    redis.call('DEL', ROOT .. 'gs:' .. name)
+    redis.call('HDEL', ROOT .. 'gate_needs', name)
+    redis.call('ZREM', ROOT .. 'gates', name)
+end
+local requests = redis.call('ZRANGEBYSCORE', ROOT .. 'requests_end', '-inf', now, 'LIMIT', 0, CHUNK)
+if #requests > 0 then
+    redis.call('HDEL', ROOT .. 'requests', unpack(requests))
+    redis.call('ZREM', ROOT .. 'requests_end', unpack(requests))
 end
 local workers = redis.call('HGETALL', WORKERS)
 for position = 1, #workers, 2 do

@@ -27,4 +27,4 @@ for _, n in ipairs(numbers) do
     end
 end
 flush()
-return deliveries(again)
+return deliveries(delivered(again))

@@ -52,13 +52,19 @@ local function take(numbers)
         head[REPORTED] = 0
         head[LAST_STEP] = false
         move(n, 'claim')
+        if head[GATES] then
+            note_start(n, head)
+        end
         local key = pending_of(place(head[PLACE]), head[PRIORITY])
         turns[key] = math.max(head[DUE_AT], turns[key] or head[DUE_AT])
         taken[#taken + 1] = n
         taken[#taken + 1] = head[TOKEN]
     end
-    if #numbers > 0 then
+    if #dirty > 0 then
         flush()
+        trim_logs()
+    end
+    if #numbers > 0 then
         redis.call('SET', REQUEST, cmsgpack.pack(taken), 'EX', REQUEST_KEPT)
         for key, due in pairs(turns) do
             note_turn(ROOT .. 't' .. string.sub(key, #ROOT + 2), due)

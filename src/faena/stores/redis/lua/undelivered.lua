@@ -14,8 +14,8 @@ for _, queue in ipairs(cmsgpack.unpack(ARGV[6])) do
     end
 end
 local STEP, FURTHEST = 200, 10000
-local function overtaken(queue, priority, due)
-    local key, open_due = pending(queue, priority), string.format('(%.17g', due)
+local function overtaken(key, queue, due)
+    local open_due = string.format('(%.17g', due)
     for offset = 0, FURTHEST, STEP do
         local some = redis.call('ZRANGEBYSCORE', key, '-inf', open_due, 'LIMIT', offset, STEP)
         if #some == 0 or #numbers >= limit then
@@ -33,7 +33,9 @@ for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
         local turn = redis.call('ZREVRANGEBYSCORE', ROOT .. 't:' .. priority .. ':' .. queue, math.floor(before) - 1,
             '-inf', 'LIMIT', 0, 1)[1]
         if turn then
-            overtaken(queue, priority, tonumber(string.match(turn, ':(.*)$')))
+            local due = tonumber(string.match(turn, ':(.*)$'))
+            overtaken(pending(queue, priority), queue, due)
+            overtaken(rank_of(queue, priority).out, queue, due)
         end
     end
 end

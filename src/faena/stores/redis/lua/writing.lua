@@ -62,9 +62,11 @@ end
 -- Take queues and priorities off the lists of those with pending jobs, if there are none left.
 local function tidy()
     for key, of in pairs(left) do
-        if redis.call('EXISTS', key) == 0 then
+        local rank = rank_of(of[1], of[2])
+        if redis.call('EXISTS', key, rank.ready, rank.closed) == 0 then
             local turn = ROOT .. 'q:' .. of[1]
             redis.call('ZREM', turn, of[2])
+            redis.call('HDEL', ROOT .. 'turns', rank.name)
             if redis.call('EXISTS', turn) == 0 then
                 redis.call('SREM', QUEUES, of[1])
             end
@@ -119,17 +121,22 @@ local function flush(created)
     for key, list in pairs(adds) do
         send('ZADD', key, list)
     end
+    for key, list in pairs(deletions) do  -- first: a key may pass from one job to another
+        send('HDEL', key, list)
+    end
     for key, list in pairs(sets) do
         send('HSET', key, list)
     end
-    for key, list in pairs(deletions) do
-        send('HDEL', key, list)
+    if pokes_wanted or #touched > 0 then
+        settle_lanes()
+    end
+    for queue, loud in pairs(rings) do
+        redis.call('SADD', QUEUES, queue)
+        if loud then
+            redis.call('PUBLISH', ROOT .. 'work', queue)
+        end
     end
     tidy()
-    for queue in pairs(rings) do
-        redis.call('SADD', QUEUES, queue)
-        redis.call('PUBLISH', ROOT .. 'work', queue)
-    end
     if told_count > 0 then
         publish()
     end

@@ -1,0 +1,2 @@
+-- Return all schedules: names and what is stored.
+return redis.call('HGETALL', ROOT .. 'schedules')
