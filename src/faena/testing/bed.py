@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from faena.client import Client
     from faena.engines.direct import DirectEngine
     from faena.executor import Executor
+    from faena.loops.cron import Cron
+    from faena.ports.engine import Delivery
 
 MakeStore = Callable[[FakeClock], Store]
 Answer = TypeVar("Answer")
@@ -63,10 +65,11 @@ class Testbed:
         self._stack = ExitStack()
         self._portal: Portal | None = None
         self._executor: Executor | None = None
+        self._cron: Cron | None = None
         self._claims = 0
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self.app.on(self, self.settings))
+        self._stack.enter_context(self.app.on(self, self.settings, clock=self.clock))
         try:
             self._portal = Portal(self.app.connect)
             self._stack.callback(self._portal.close)
@@ -141,18 +144,21 @@ class Testbed:
         return self._ask(lambda client: self._run_pending(client, MANY))
 
     def advance(self, seconds: float) -> list[Job]:
-        """Move the clock; returns the jobs whose time has come. They are pending then: `run_pending` runs them."""
-        self.clock.advance(seconds)
-        return self._ask(_promote)
+        """Move the clock, from tick to tick of the app's schedules; returns the jobs whose time has come. They are
+        pending then: `run_pending` runs them. (Nothing runs on the way: a schedule that skips overlaps makes one job.)
+        """
+        return self._ask(lambda client: self._advance(client, seconds))
 
     def run_all(self) -> list[Job]:
-        """Run everything to its end, moving the clock to each job that is for later; returns as `run_pending`. Fails
-        after a thousand attempts."""
+        """Run everything to its end, moving the clock to each job that is for later and to each limit that opens;
+        returns as `run_pending`. What is paused stays. Fails after a thousand attempts."""
         return self._ask(self._run_all)
 
     async def _open(self, client: Client) -> None:
         from faena.executor import Executor
         from faena.isolation.pool import Pool
+        from faena.loops.cron import Cron
+        from faena.making import Maker
 
         self._executor = Executor(
             tasks=_Inline(self.app.tasks),
@@ -163,6 +169,15 @@ class Testbed:
             on_change=lambda: None,
             on_released=lambda job: None,
         )
+        self._cron = Cron(
+            client.store,
+            _nothing,
+            maker=Maker(self.app.tasks, self.app.queues),
+            declared=tuple(self.app.schedules.values()),
+            app_ref="testbed",
+            clock=self.clock,
+        )
+        await self._cron()
 
     async def _close(self, client: Client) -> None:
         if self._executor is not None:
@@ -195,14 +210,37 @@ class Testbed:
 
     async def _run_all(self, client: Client) -> list[Job]:
         ran: list[Job] = []
-        while True:
-            ran += await self._run_pending(client, MANY - len(ran))
-            promoted = await client.store.promote(limit=BATCH)
-            if promoted.deliveries:
+        for _ in range(3 * MANY):
+            await _promote(client)
+            some = await self._run_pending(client, MANY - len(ran))
+            ran += some
+            if some:
                 continue
-            if promoted.next_in is None:
+            store = client.store
+            looked = await store.promote(limit=BATCH), await store.admit(limit=BATCH)
+            waits = [one.next_in for one in looked if one.next_in is not None]
+            if not waits:
                 return ran
-            self.clock.advance(max(promoted.next_in, 0.001))
+            await self._move(client, self.clock.now + max(min(waits), 0.001))
+        raise AssertionError("the clock was moved again and again, and there are still jobs for later")
+
+    async def _advance(self, client: Client, seconds: float) -> list[Job]:
+        pending = Query(statuses=(Status.PENDING,), limit=BATCH)
+        before = {job.id for job in await _all(client.store, pending)}
+        await self._move(client, self.clock.now + seconds)
+        return [job for job in await _all(client.store, pending) if job.id not in before]
+
+    async def _move(self, client: Client, until: float) -> None:
+        """Let each tick of a schedule come at its own time."""
+        assert self._cron is not None
+        while self.clock.now < until:
+            ahead = [one.next_at for one in await client.store.schedules() if not one.paused and one.next_at]
+            stop = min([until, *(at for at in ahead if at > self.clock.now)])
+            self.clock.advance(stop - self.clock.now)
+            await self._cron()
+            await _promote(client)
+        self.clock.advance(until - self.clock.now)
+        await _promote(client)
 
     async def _queues(self, client: Client) -> list[str]:
         """All queues with jobs, in the order of a worker that is told none."""
@@ -260,13 +298,13 @@ async def _all(store: Store, query: Query) -> list[Job]:
         query = msgspec.structs.replace(query, cursor=page.cursor)
 
 
-async def _promote(client: Client) -> list[Job]:
-    ids: list[str] = []
-    while True:
-        promoted = await client.store.promote(limit=BATCH)
-        ids += [delivery.job_id for delivery in promoted.deliveries]
-        if not promoted.deliveries:
-            return [job for job in await client.store.get(ids) if job is not None]
+async def _promote(client: Client) -> None:
+    while (await client.store.promote(limit=BATCH)).next_in == 0:
+        pass
+
+
+async def _nothing(deliveries: Sequence[Delivery]) -> None:
+    """Jobs are claimed from the store: nobody delivers."""
 
 
 def _name(task: Task[Any, Any] | str) -> str:
