@@ -18,6 +18,7 @@ from faena.job import Job, Outcome, Step
 from faena.ports.store import Claim, Held, Store
 from faena.reports import Reports
 from faena.runners import InLoop, InThread
+from faena.slots import Slots
 from faena.stopping import Stopping
 from faena.task import Task
 from faena.threads import Threads
@@ -30,7 +31,7 @@ logger = logging.getLogger("faena.executor")
 
 
 class Executor:
-    """Runs attempts on one event loop. `running` are those that are not concluded, `busy` counts their functions."""
+    """Runs attempts on one event loop. `running` are those that are not concluded; their functions occupy `slots`."""
 
     def __init__(
         self,
@@ -39,13 +40,14 @@ class Executor:
         store: Store,
         settings: Settings | None,
         pool: Pool,
+        slots: int = 1,
         default_timeout: float = 600.0,
         cancel_grace: float = 10.0,
         on_change: Callable[[], None],
         on_released: Callable[[Job], None],
     ) -> None:
         self.running: set[Attempt] = set()
-        self.busy = 0
+        self.slots = Slots(slots)
         self.threads = Threads()
         self.stopping = Stopping(self.running, cancel_grace=cancel_grace, leave=self._leave)
         self._tasks = tasks
@@ -68,8 +70,16 @@ class Executor:
         self, claim: Claim, *, lease_until: float, ended: Callable[[], None] | None = None
     ) -> None:
         """Run one attempt to its end; ``lease_until`` by the monotonic clock. Calls ``ended`` once when it is
-        concluded, which may be before this returns (a function that does not end is left behind). Never raises."""
-        attempt = self._begin(claim, lease_until, ended)
+        concluded, which may be before this returns (a function that does not end is left behind). A job that gets no
+        slot in time is handed back; one with ``ended`` has a slot in the engine that waits for it. Never raises."""
+        attempt = Attempt(claim.job, lease_until=lease_until)
+        attempt.ended = ended
+        if ended is not None:
+            self.slots.occupy()
+        elif not await self.slots.enter():
+            await self._release(attempt)
+            return
+        self.running.add(attempt)
         outcome: Outcome | None
         try:
             task = self._resolve(attempt)
@@ -82,8 +92,7 @@ class Executor:
 
     async def hand_back(self, claim: Claim) -> None:
         """Release a job that was claimed and not started."""
-        attempt = Attempt(claim.job, lease_until=monotonic())
-        await self._finish(attempt, outcomes.released(claim.job))
+        await self._release(Attempt(claim.job, lease_until=monotonic()))
 
     def held(self, attempt: Attempt, held: Held) -> None:
         """Take up what the store answered to a report, or to the heartbeat."""
@@ -97,12 +106,9 @@ class Executor:
         self.stopping.close()
         self.threads.close()
 
-    def _begin(self, claim: Claim, lease_until: float, ended: Callable[[], None] | None) -> Attempt:
-        attempt = Attempt(claim.job, lease_until=lease_until)
-        attempt.ended = ended
+    async def _release(self, attempt: Attempt) -> None:
         self.running.add(attempt)
-        self.busy += 1
-        return attempt
+        await self._finish(attempt, outcomes.released(attempt.job))
 
     def _resolve(self, attempt: Attempt) -> Task[Any, Any]:
         """Find the task and the place where it runs."""
@@ -186,7 +192,7 @@ class Executor:
         """The function has ended (or is left behind): another one may run."""
         if not attempt.freed:
             attempt.freed = True
-            self.busy -= 1
+            self.slots.leave(taken=attempt.taken)
             self._on_change()
 
     async def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:

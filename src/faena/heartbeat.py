@@ -130,7 +130,7 @@ class Heartbeat:
         await self._extend(store, worn)
         rest = [one for one in attempts if one.lease_until - now >= self._lease * EXTEND_BELOW]
         await self._look(
-            store, [one for one in rest if not one.cancelled and now - one.started >= self._every]
+            store, [one for one in rest if not one.cancelled and now - one.taken >= self._every]
         )
         if now >= self._next_beat:
             await store.beat(self._describe(), ttl=self._lease)

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from faena.attempt import Why
+from faena.batch import Batch
 from faena.errors import EngineDown, InvalidArguments, Unavailable
 from faena.executor import Executor
 from faena.heartbeat import Heartbeat
@@ -35,6 +36,7 @@ from faena.loops.rescue import Rescue
 from faena.making import Maker
 from faena.ports.engine import Delivery, Engine, ServeOptions
 from faena.ports.store import Claim, Store, WorkerInfo
+from faena.slots import MOST
 from faena.threads import Threads
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ SHIPPED: Final = "faena.shipped:app"
 LAST_MINUTE: Final = 5.0
 """Seconds for the last outcomes to be stored, when the grace time is over."""
 UNSTORED: Final = 4
-"""Times the slots: so many attempts may wait for the store before no more jobs are taken."""
+"""Times the slots, and two full claims more: so many attempts may wait for the store before no more jobs are taken."""
 
 
 class WorkerOptions(Record, frozen=True):
@@ -112,6 +114,7 @@ class Worker:
         self._telling: set[asyncio.Task[None]] = set()
         """What tells the engine of jobs that were handed back."""
         self._handing_back = 0
+        self._tell_engine = Batch(self._deliver_again)
         self._threads = Threads("faena-deliver")
         self._maker = Maker(tasks, queues or {})
         self._admit = Admit(store, self._deliver)
@@ -195,9 +198,9 @@ class Worker:
         """How many jobs may be taken now."""
         if self._stopping or self._executor is None:
             return 0
-        slots = self.options.threads
-        unstored = len(self._executor.running) - self._executor.busy
-        room = min(slots - self._executor.busy, slots * UNSTORED + 64 - unstored)
+        slots = self._executor.slots
+        unstored = len(self._executor.running) - slots.busy
+        room = min(slots.room, self.options.threads * UNSTORED + 2 * MOST - unstored)
         if self.options.max_jobs is not None:
             room = min(room, self.options.max_jobs - self._started)
         return room
@@ -245,6 +248,7 @@ class Worker:
             store=self._store,
             settings=self._settings,
             pool=pool,
+            slots=self.options.threads,
             default_timeout=600.0 if self._settings is None else self._settings.task_timeout,
             cancel_grace=self.options.cancel_grace,
             on_change=self._changed.set,
@@ -321,6 +325,7 @@ class Worker:
     async def _drain(self, executor: Executor, taking: asyncio.Task[None]) -> None:
         """Wait for what runs while the grace time lasts; then hand it back, and wait a little for that."""
         self._stop_taking()
+        executor.slots.close()
         await self._until_idle(executor, taking, until=lambda: self._end_at)
         for attempt in executor.running.copy():
             executor.stopping.stop_now(attempt, Why.RELEASE)
@@ -337,7 +342,7 @@ class Worker:
     async def _until_idle(
         self, executor: Executor, taking: asyncio.Task[None], *, until: Callable[[], float]
     ) -> None:
-        while executor.running or self._handing_back or not taking.done():
+        while executor.running or executor.slots.waiting or self._handing_back or not taking.done():
             left = until() - monotonic()
             if left <= 0:
                 return
@@ -363,9 +368,13 @@ class Worker:
     def _redeliver(self, job: Job) -> None:
         """A job was handed back: tell the engine, for other workers."""
         delivery = Delivery(job_id=job.id, task=job.task, queue=job.queue, priority=job.priority)
-        telling = asyncio.ensure_future(self._deliver([delivery]))
+        telling = asyncio.ensure_future(self._tell_engine(delivery))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
+
+    async def _deliver_again(self, deliveries: Sequence[Delivery]) -> Sequence[None]:
+        await self._deliver(deliveries)
+        return [None] * len(deliveries)
 
     async def _deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Hand jobs to the engine, if it delivers. When it is down they stay pending: redeliver finds them."""

@@ -21,12 +21,12 @@ class Hands(Protocol):
     """
 
     def room(self, wait: float) -> int:
-        """Return how many jobs could begin now, as soon as one could; 0 after ``wait`` seconds, or at once when the
-        worker stops."""
+        """Return how many jobs the worker takes now, as soon as it takes one: those that could begin within a few
+        milliseconds. 0 after ``wait`` seconds, or at once when the worker stops."""
         ...
 
     def take(self, ids: Sequence[str]) -> None:
-        """Begin jobs, no more than `room` said; returns at once."""
+        """Begin jobs, no more than `room` said, as soon as there are slots; returns at once."""
         ...
 
     def run(self, job_id: str) -> None:
