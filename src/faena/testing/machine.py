@@ -25,59 +25,44 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from faena.events import Event, EventType, NewEvent
-from faena.job import OUTCOMES, Failure, NewJob, Outcome
-from faena.ports.store import CancelResult, Claim, Lease, Report, Store, StoreOptions
+from faena.events import Event
+from faena.job import LIVE, Job, NewJob, Outcome, Status
+from faena.ports.store import CancelResult, Claim, Inserted, Lease, Report, Store
 from faena.testing.clock import FakeClock
 from faena.testing.desk import as_dict
-from faena.testing.factories import JobFactory
-from faena.testing.model import Model
+from faena.testing.factories import JobFactory, a_schedule
+from faena.testing.histories import (
+    ALL,
+    AT_MOST,
+    BACK,
+    FORWARD,
+    OPTIONS,
+    leases,
+    new_jobs,
+    numbers,
+    outcomes,
+    pauses,
+    reports,
+    several,
+)
+from faena.testing.model import Answer, Model
 from faena.testing.stores.base import MakeStore
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-ALL = 10_000
-OPTIONS = StoreOptions(result_ttl=100, failure_ttl=500, max_crashes=2, max_events=ALL)
-LOG = NewEvent(type=EventType.LOG, event="info", message="line")
-
-# Delays and leases are whole seconds and clock steps never sum up to whole ones, so that nothing hangs on whether
-# a time that is exactly now has come.
-FORWARD = (0.001, 6.001, 31.001, 101.001, 600.001)
-BACK = (2.0317, 45.0317)
-
-numbers = st.integers(0, 30)
-"""Which of the jobs, or leases, that there have been (counted from the latest)."""
-several = st.lists(numbers, min_size=1, max_size=3)
-new_jobs = st.fixed_dictionaries(
-    {
-        "task": st.sampled_from(["add", "resize"]),
-        "args": st.sampled_from([b"1", b"2"]),
-        "queue": st.sampled_from(["default", "high"]),
-        "priority": st.sampled_from([0, 0, 5]),
-        "delay": st.sampled_from([0, 0, 0, 5, 30]),
-        "max_attempts": st.integers(1, 3),
-        "key": st.sampled_from([None, None, "a", "b"]),
-    }
+SAME = (
+    "status",
+    "attempt",
+    "token",
+    "crashes",
+    "progress",
+    "message",
+    "cancel_requested",
+    "due_at",
+    "checkpoint",
+    "result",
 )
-reports = st.fixed_dictionaries(
-    {
-        "number": st.integers(1, 4),
-        "progress": st.sampled_from([None, 0, 10, 50, 100]),
-        "message": st.sampled_from([None, "one", "two"]),
-        "events": st.sampled_from([(), (LOG,), (LOG, LOG)]),
-        "checkpoint": st.sampled_from([None, b"1", b"2"]),
-    }
-)
-outcomes = st.fixed_dictionaries(
-    {
-        "step": st.sampled_from(sorted(OUTCOMES)),
-        "result": st.sampled_from([None, b"1"]),
-        "error": st.sampled_from([None, Failure(type="ValueError", message="boom")]),
-        "delay": st.sampled_from([0, 7, 40]),
-        "ttl": st.sampled_from([None, 20]),
-    }
-)
-leases = st.sampled_from([10, 60])
+"""What a job and its model have in common."""
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -90,12 +75,14 @@ class StoreMachine(RuleBasedStateMachine):
         self._clock = FakeClock()
         self._runner = asyncio.Runner()
         self._model = Model(OPTIONS)
-        self._model.now = self._clock.now
+        self._model.lines.set_clock(self._clock.now)
         self._jobs = JobFactory()
         self._made: list[NewJob] = []
         self._leases: list[tuple[str, int]] = []
+        self._starts: dict[str, list[float]] = {}
         self._store: Store = type(self).make_store(options=OPTIONS, clock=self._clock)
         self._run(self._store.open())
+        self._run(self._store.put_schedules([a_schedule()]))
         self._position = self._run(self._store.published(None, wait=0)).position
         self._told: dict[str, list[Event]] = {}
 
@@ -121,43 +108,116 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _insert(self, new: list[NewJob]) -> None:
         self._made += new
-        inserted = self._run(self._store.insert(new))
-        answers = [(one.job.id, one.duplicate, one.conflict) for one in inserted]
-        assert answers == [self._model.insert(one) for one in new]
+        self._check_inserted(new, self._run(self._store.insert(new)))
+
+    def _check_inserted(self, new: list[NewJob], inserted: list[Inserted]) -> list[Answer]:
+        expected = [self._model.insert(one) for one in new]
+        assert [
+            Answer(one.job.id, one.duplicate, one.conflict, one.replayed, one.held_back) for one in inserted
+        ] == expected
+        return expected
 
     @precondition(lambda self: self._made)
     @rule(several=several, lease=leases, repeat=st.booleans())
     def claim(self, several: list[int], lease: int, repeat: bool) -> None:
         ids, request = [self._id(number) for number in several], self._jobs.id()
-        expected = self._model.claimable(ids, request)
         claims = self._run(self._store.claim(ids, worker="w", lease=lease, request=request))
-        assert [claim.job.id for claim in claims] == expected
-        self._took(claims, lease, request)
+        claimed = [claim.job.id for claim in claims]
+        self._model.check_claimed(ids, claimed, lease=lease, request=request)
+        self._took(claims)
         if repeat:
-            assert self._run(self._store.claim(ids, worker="w", lease=lease, request=request)) == claims
+            again = self._run(self._store.claim(claimed, worker="w", lease=lease, request=request))
+            assert again == claims
 
     @rule(
         queues=st.sampled_from([("high", "default"), ("default",), ("default", "high")]),
-        limit=st.integers(1, 4),
+        limit=st.integers(1, 6),
         lease=leases,
         repeat=st.booleans(),
     )
     def claim_next(self, queues: tuple[str, ...], limit: int, lease: int, repeat: bool) -> None:
         request = self._jobs.id()
         wanted: dict[str, Any] = {"worker": "w", "lease": lease, "limit": limit, "request": request}
-        expected = self._model.next_turns(queues, limit)
         claims = self._run(self._store.claim_next(queues, **wanted))
-        turns = [(queues.index(claim.job.queue), self._model.jobs[claim.job.id].turn) for claim in claims]
-        assert turns == expected
-        self._took(claims, lease, request)
+        claimed = [claim.job.id for claim in claims]
+        self._model.check_next(queues, claimed, limit=limit, lease=lease, request=request)
+        self._took(claims)
         if repeat and claims:
             again = self._run(self._store.claim_next(queues, **wanted))
             assert {claim.job.id: claim for claim in again} == {claim.job.id: claim for claim in claims}
 
-    def _took(self, claims: list[Claim], lease: int, request: str) -> None:
+    def _took(self, claims: list[Claim]) -> None:
         for claim in claims:
-            self._model.claim(claim.job.id, lease=lease, request=request)
             self._leases.append((claim.job.id, claim.job.token))
+            for gate in self._model.jobs[claim.job.id].new.gates:
+                starts = self._starts.setdefault(gate.name, [])
+                starts.append(max([self._clock.now, *starts[-1:]]))
+
+    # Steering
+
+    @rule(what=pauses, resume=st.booleans())
+    def pause_or_resume(self, what: dict[str, str], resume: bool) -> None:
+        queue, task = what.get("queue"), what.get("task")
+        if resume:
+            assert self._run(self._store.resume(**what)) is self._model.lines.resume(queue, task)
+        else:
+            assert self._run(self._store.pause(**what)) is self._model.lines.pause(queue, task)
+        listed = {(one.queue, one.task) for one in self._run(self._store.paused())}
+        assert listed == self._model.lines.paused
+
+    @precondition(lambda self: self._model.lines.paused)
+    @rule()
+    def resume_all(self) -> None:
+        for queue, task in sorted(self._model.lines.paused, key=str):
+            assert self._run(self._store.resume(queue=queue, task=task))
+            self._model.lines.resume(queue, task)
+
+    @precondition(lambda self: self._made)
+    @rule(
+        number=numbers, priority=st.sampled_from([None, 0, 5]), delay=st.sampled_from([None, None, 0, 5, 30])
+    )
+    def change(self, number: int, priority: int | None, delay: float | None) -> None:
+        job_id = self._id(number)
+        answer = self._run(self._store.change(job_id, priority=priority, delay=delay))
+        assert answer.changed is self._model.change(job_id, priority=priority, delay=delay)
+        assert answer.job == self._run(self._store.get([job_id]))[0]
+
+    @rule(limit=st.sampled_from([1, 3, ALL]))
+    def admit(self, limit: int) -> None:
+        admitted = self._run(self._store.admit(limit=limit)).deliveries
+        assert len(admitted) <= limit
+        for delivery in admitted:
+            self._model.lines.check_admission(self._model.jobs[delivery.job_id])
+        if len(admitted) < limit:
+            self._model.lines.check_all_admitted()
+
+    @precondition(lambda self: self._made)
+    @rule(number=numbers)
+    def ask_why(self, number: int) -> None:
+        job_id = self._id(number)
+        self._model.check_obstacles(job_id, self._run(self._store.obstacles(job_id)))
+
+    @rule(
+        late=st.sampled_from([0, 0, 0, 60]), options=st.lists(new_jobs, max_size=2), missed=st.integers(0, 1)
+    )
+    def tick(self, late: int, options: list[dict[str, Any]], missed: int) -> None:
+        new = [self._jobs.new(**one) for one in options]
+        (before,) = self._run(self._store.schedules())
+        assert before.next_at is not None
+        at = before.next_at + late
+        inserted = self._run(self._store.tick(before.name, at=at, next_at=at + 60, jobs=new, missed=missed))
+        (after,) = self._run(self._store.schedules())
+        if late:
+            assert inserted is None
+            assert after == before
+            return
+        assert inserted is not None
+        self._made += new
+        answers = self._check_inserted(new, inserted)
+        created = [one for one in answers if not (one.duplicate or one.conflict or one.replayed)]
+        assert after.runs == before.runs + len(created)
+        assert after.skipped == before.skipped + len(new) - len(created) + missed
+        assert (after.next_at, after.last_at) == (at + 60, at)
 
     # Writing, by holders old and new
 
@@ -207,7 +267,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from(FORWARD + BACK))
     def set_the_clock(self, seconds: float) -> None:
         self._clock.advance(-seconds if seconds in BACK else seconds)
-        self._model.now = self._clock.now
+        self._model.lines.set_clock(self._clock.now)
 
     @precondition(lambda self: self._leases)
     @rule()
@@ -235,23 +295,32 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def jobs_are_as_the_model_says(self) -> None:
         ids = [new.id for new in self._made]
-        for job_id, job in zip(ids, self._run(self._store.get(ids)), strict=True):
+        jobs = self._run(self._store.get(ids))
+        for job_id, job in zip(ids, jobs, strict=True):
             model = self._model.jobs.get(job_id)
             assert (job is None) == (model is None), f"{job_id}: the store has {job}, the model {model}"
             if job is not None and model is not None:
-                for name in (
-                    "status",
-                    "attempt",
-                    "token",
-                    "crashes",
-                    "progress",
-                    "message",
-                    "cancel_requested",
-                ):
+                for name in SAME:
                     assert getattr(job, name) == getattr(model, name), f"{name} of {job}, the model: {model}"
-                assert (job.seq, job.due_at) == (len(model.events), model.due_at)
-                assert (job.checkpoint, job.result) == (model.checkpoint, model.result)
+                assert (job.args, job.priority) == (model.new.args, model.new.priority)
+                assert job.seq == len(model.events)
                 assert job.attempt <= job.max_attempts
+        self._check_limits({job.id: job for job in jobs if job is not None})
+
+    def _check_limits(self, jobs: dict[str, Job]) -> None:
+        """No gate lets more through than any of its rules, and no key has two holders: without the model's help."""
+        gates = {new.id: new.gates for new in self._made}
+        running = [job_id for job_id, job in jobs.items() if job.status is Status.PROCESSING]
+        for name, gate in AT_MOST.items():
+            behind = sum(name in (one.name for one in gates[job_id]) for job_id in running)
+            assert gate.at_once is None or behind <= gate.at_once, f"{behind} run behind {name}"
+            starts = self._starts.get(name, [])
+            for window in gate.windows:
+                for first, later in zip(starts, starts[window.count :], strict=False):
+                    assert later - first >= window.period, f"{name} let more than {window} through"
+        unbound = {new.id for new in self._made if new.key is not None and new.key_bound is None}
+        live = [job for job in jobs.values() if job.id in unbound and job.status in LIVE]
+        assert len({(job.task, job.key) for job in live}) == len(live), "a key has two holders"
 
     @invariant()
     def counts_are_as_the_model_says(self) -> None:
@@ -284,8 +353,8 @@ class StoreMachine(RuleBasedStateMachine):
     def _lease(self, number: int) -> tuple[str, int]:
         return self._leases[-1 - number % len(self._leases)]
 
-    def _run(self, call: Awaitable[Answer]) -> Answer:
-        async def wait() -> Answer:
+    def _run(self, call: Awaitable[Result]) -> Result:
+        async def wait() -> Result:
             return await call
 
         return self._runner.run(wait())

@@ -8,115 +8,186 @@ says whether it was allowed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from faena.events import EventType
-from faena.job import FINAL, GIVES_BACK, LIVE, WAITING, NewJob, Outcome, Status, Step, advance
-from faena.ports.store import CancelResult, Held, Report, StoreOptions
+from faena.job import FINAL, WAITING, Gate, NewJob, OnConflict, Outcome, Status, Step, advance
+from faena.ports.store import CancelResult, Held, Obstacles, Report, StoreOptions
+from faena.testing.model_job import ModelJob
+from faena.testing.model_lines import ModelLines
 
-Told = tuple[EventType, Status, int, float]
-"""What the model knows of an event: its type, and the job's status, attempt and progress."""
 
+@dataclass(frozen=True)
+class Answer:
+    """What an insert must answer for one job."""
 
-@dataclass
-class ModelJob:
-    """What the rules say of one job."""
-
-    new: NewJob
-    status: Status
-    due_at: float
-    attempt: int = 0
-    token: int = 0
-    crashes: int = 0
-    progress: float = 0.0
-    message: str | None = None
-    checkpoint: bytes | None = None
-    result: bytes | None = None
-    cancel_requested: bool = False
-    lease_until: float = 0.0
-    expires_at: float = 0.0
-    request: str | None = None
-    reported: int = 0
-    accepted: dict[int, Step] = field(default_factory=dict)
-    """The outcome that was accepted under each token."""
-    events: list[Told] = field(default_factory=list)
-
-    @property
-    def turn(self) -> tuple[int, float]:
-        """Where the job stands among those of its queue."""
-        return -self.new.priority, self.due_at
-
-    def take(self, step: Step) -> None:
-        """Take a step and tell it."""
-        self.status = advance(self.status, step)
-        self.tell(EventType.STATUS)
-        if step in GIVES_BACK:
-            self.attempt -= 1
-        if self.status.final:
-            self.cancel_requested = False
-
-    def tell(self, kind: EventType) -> None:
-        """Number an event."""
-        self.events.append((kind, self.status, self.attempt, self.progress))
+    job_id: str
+    duplicate: bool = False
+    conflict: bool = False
+    replayed: bool = False
+    held_back: bool = False
 
 
 class Model:
     """What a store must hold after the calls that were made."""
 
     def __init__(self, options: StoreOptions) -> None:
-        self.now = 0.0
         self.jobs: dict[str, ModelJob] = {}
+        self.lines = ModelLines(self.jobs)
         self.ever_told = 0
         self._options = options
+        self._newest: dict[tuple[str, str], str] = {}
+        """Who got a key last."""
+        self._requests: dict[str, tuple[str, str, float]] = {}
+        """By the sender's key: the digest, who answered, and until when."""
 
-    def insert(self, new: NewJob) -> tuple[str, bool, bool]:
-        """Return the id of the job that answers, whether it is a duplicate, whether it is a conflict."""
+    @property
+    def now(self) -> float:
+        """The store's time."""
+        return self.lines.now
+
+    # Enqueueing and changing
+
+    def insert(self, new: NewJob) -> Answer:
+        """Return the answer to one job."""
+        answer = self._insert(new)
+        return replace(answer, held_back=self.lines.held_back(self.jobs[answer.job_id]))
+
+    def _insert(self, new: NewJob) -> Answer:
         if new.id in self.jobs:
-            return new.id, False, False
-        for job_id, job in self.jobs.items():
-            if (
-                new.key is not None
-                and job.status in LIVE
-                and (job.new.task, job.new.key) == (new.task, new.key)
-            ):
-                return job_id, job.new.args == new.args, job.new.args != new.args
-        later = new.delay > 0
-        job = ModelJob(new, advance(None, Step.SCHEDULE if later else Step.ENQUEUE), self.now + new.delay)
+            return Answer(new.id)
+        if new.idempotency is None:
+            return self._insert_by_key(new)
+        digest, job_id, until = self._requests.get(new.idempotency.key, ("", "", 0.0))
+        if job_id in self.jobs and self.now < until:
+            same = digest == new.idempotency.digest
+            return Answer(job_id, replayed=same, conflict=not same)
+        answer = self._insert_by_key(new)
+        if not answer.conflict:
+            until = self.now + new.idempotency.kept
+            self._requests[new.idempotency.key] = (new.idempotency.digest, answer.job_id, until)
+            answering = self.jobs[answer.job_id]
+            answering.expires_at = max(answering.expires_at, until)
+        return answer
+
+    def _insert_by_key(self, new: NewJob) -> Answer:
+        holder_id = self._newest.get((new.task, new.key or ""), "") if new.key is not None else ""
+        holder = self.jobs.get(holder_id)
+        if holder is None or not holder.holds_key(self.now):
+            return self._create(new)
+        if holder.status in WAITING and new.on_conflict is OnConflict.REPLACE:
+            self._end(holder, Step.CANCEL)
+            return self._create(new)
+        if holder.status in WAITING and new.on_conflict is OnConflict.DEBOUNCE:
+            self._move(holder, self.now + new.delay, args=new.args, priority=new.priority)
+            return Answer(holder_id, duplicate=True)
+        same = holder.new.args == new.args and new.on_conflict is not OnConflict.REFUSE
+        return Answer(holder_id, duplicate=same, conflict=not same)
+
+    def _create(self, new: NewJob) -> Answer:
+        status = advance(None, Step.SCHEDULE if new.delay > 0 else Step.ENQUEUE)
+        job = ModelJob(new, status, created_at=self.now, due_at=self.now + new.delay)
+        job.expires_at = self.now + new.key_kept
         job.tell(EventType.STATUS)
         self.jobs[new.id] = job
-        return new.id, False, False
+        self._waits(job)
+        if new.key is not None:
+            self._newest[new.task, new.key] = new.id
+        return Answer(new.id)
 
-    def claimable(self, ids: Sequence[str], request: str) -> list[str]:
-        """Return what a claim of ``ids`` must answer."""
-        if held := self.held_by(request):
-            return held
-        known = dict.fromkeys(job_id for job_id in ids if job_id in self.jobs)
-        return [job_id for job_id in known if self.jobs[job_id].status is Status.PENDING]
+    def _waits(self, job: ModelJob) -> None:
+        """A job may have become pending."""
+        if job.status is Status.PENDING:
+            job.given_out = not self.lines.held_back(job)
+            self.lines.join(job)
 
-    def next_turns(self, queues: Sequence[str], limit: int) -> list[tuple[int, tuple[int, float]]]:
-        """Return the turns (queue by queue) of the jobs that a claim of the next ones must take."""
-        pending = [
-            job for job in self.jobs.values() if job.status is Status.PENDING and job.new.queue in queues
-        ]
-        return sorted((queues.index(job.new.queue), job.turn) for job in pending)[:limit]
+    def change(self, job_id: str, *, priority: int | None, delay: float | None) -> bool:
+        """Return whether a job takes a change over."""
+        job = self.jobs.get(job_id)
+        if job is None or job.status not in WAITING:
+            return False
+        changes = {} if priority is None else {"priority": priority}
+        self._move(job, None if delay is None else self.now + delay, **changes)
+        return True
 
-    def held_by(self, request: str) -> list[str]:
-        """Return the jobs that a request took and still holds."""
-        return [
-            job_id
-            for job_id, job in self.jobs.items()
-            if job.request == request and job.status is Status.PROCESSING
-        ]
+    def _move(self, job: ModelJob, due_at: float | None, **changes: object) -> None:
+        lane = job.lane
+        job.new = msgspec.structs.replace(job.new, **changes)
+        if due_at is not None:
+            later = due_at > self.now
+            job.due_at, job.status = due_at, Status.SCHEDULED if later else Status.PENDING
+        job.tell(EventType.STATUS)
+        job.given_out = None
+        if job.status is Status.PENDING:
+            aside = job.aside
+            if job.lane != lane or due_at is not None:
+                self.lines.join(job)
+            job.aside = job.aside or aside
 
-    def claim(self, job_id: str, *, lease: float, request: str) -> None:
-        """A job was taken."""
-        job = self.jobs[job_id]
+    # Taking
+
+    def check_claimed(
+        self, ids: Sequence[str], claimed: Sequence[str], *, lease: float, request: str
+    ) -> None:
+        """Fail unless a claim of ``ids`` may answer ``claimed``, and carry it out."""
+        for job_id in dict.fromkeys(ids):
+            job = self.jobs.get(job_id)
+            if job is None or job.status is not Status.PENDING:
+                assert job_id not in claimed
+            elif job_id in claimed:
+                assert self.lines.may_go(job, surely=False), f"{job} is paused or behind a closed gate"
+                self.lines.served_otherwise(job)
+                self._claim(job, lease=lease, request=request)
+            else:
+                assert not self.lines.may_go(job, surely=True), f"{job} may go"
+                job.given_out = False
+        assert list(claimed) == [job_id for job_id in dict.fromkeys(ids) if job_id in claimed]
+
+    def check_next(
+        self, queues: Collection[str], claimed: Sequence[str], *, limit: int, lease: float, request: str
+    ) -> None:
+        """Fail unless a claim of what is next may answer ``claimed``, and carry it out."""
+        assert len(claimed) <= limit
+        for job_id in claimed:
+            job = self.jobs[job_id]
+            assert job.status is Status.PENDING
+            self.lines.check_pick(job, queues)
+            self._claim(job, lease=lease, request=request)
+        if len(claimed) < limit:
+            self.lines.check_nothing_more(queues)
+
+    def _claim(self, job: ModelJob, *, lease: float, request: str) -> None:
         job.attempt += 1
         job.token += 1
         job.progress, job.reported, job.message = 0.0, 0, None
         job.request, job.lease_until = request, self.now + lease
+        self.lines.enter(job)
         job.take(Step.CLAIM)
+
+    def check_obstacles(self, job_id: str, found: Obstacles | None) -> None:
+        """Fail unless the obstacles of a job are true."""
+        job = self.jobs.get(job_id)
+        if job is None or job.status not in WAITING:
+            assert found is None
+            return
+        assert found is not None
+        assert found.queue_paused is ((job.new.queue, None) in self.lines.paused)
+        assert found.task_paused is ((None, job.new.task) in self.lines.paused)
+        if job.status is Status.SCHEDULED:
+            assert found.due_in == max(0.0, job.due_at - self.now)
+            return
+        if found.gate is None:
+            assert all(self.lines.is_open(gate, surely=False) for gate in job.new.gates)
+        else:
+            self._check_closed(job, found.gate)
+
+    def _check_closed(self, job: ModelJob, gate: Gate) -> None:
+        assert not self.lines.is_open(gate, surely=True)
+        before = job.new.gates[: job.new.gates.index(gate)]
+        assert all(self.lines.is_open(one, surely=False) for one in before)
 
     def holder(self, job_id: str, token: int) -> ModelJob | None:
         """Return the job if that token may write."""
@@ -181,10 +252,11 @@ class Model:
         if job.status.final:
             failed = job.status is Status.FAILED
             default = self._options.failure_ttl if failed else self._options.result_ttl
-            job.expires_at = self.now + (default if ttl is None else ttl)
+            job.expires_at = max(job.expires_at, self.now + (default if ttl is None else ttl))
+        self._waits(job)
 
     def promote(self) -> list[str]:
-        """Return the jobs whose time has come."""
+        """Return the jobs to deliver whose time has come."""
         due = [
             job_id
             for job_id, job in self.jobs.items()
@@ -192,10 +264,11 @@ class Model:
         ]
         for job_id in due:
             self.jobs[job_id].take(Step.PROMOTE)
-        return due
+            self._waits(self.jobs[job_id])
+        return [job_id for job_id in due if not self.lines.held_back(self.jobs[job_id])]
 
     def rescue(self) -> list[str]:
-        """Return the jobs that are pending again."""
+        """Return the jobs to deliver that are pending again."""
         expired = [
             job_id
             for job_id, job in self.jobs.items()
@@ -205,7 +278,8 @@ class Model:
             job.crashes += 1
             too_often = job.crashes >= self._options.max_crashes
             self._end(job, Step.CANCEL if job.cancel_requested else Step.CRASH if too_often else Step.RESCUE)
-        return [job_id for job_id in expired if self.jobs[job_id].status is Status.PENDING]
+        again = [job_id for job_id in expired if self.jobs[job_id].status is Status.PENDING]
+        return [job_id for job_id in again if not self.lines.held_back(self.jobs[job_id])]
 
     def cancel(self, job_id: str) -> CancelResult:
         """Return the answer to a cancellation."""

@@ -53,7 +53,8 @@ class Gatehouse:
     def enter(self, job_id: str, gates: Iterable[Gate], now: float) -> None:
         """Note the start of a job that passes its gates."""
         for gate in gates:
-            self._running[gate.name][job_id] = None
+            if gate.at_once is not None:
+                self._running[gate.name][job_id] = None
             if gate.windows:
                 starts = self._starts.setdefault(gate.name, [])
                 starts.append(max([now, *starts[-1:]]))  # times never go back
@@ -63,10 +64,10 @@ class Gatehouse:
     def leave(self, job_id: str, gates: Iterable[Gate]) -> None:
         """Note that a job runs no longer."""
         for gate in gates:
-            inside = self._running[gate.name]
+            inside = self._running.get(gate.name, {})
             inside.pop(job_id, None)
             if not inside:
-                del self._running[gate.name]
+                self._running.pop(gate.name, None)
 
     def forget(self, now: float) -> None:
         """Drop the starts that no window sees any more."""
