@@ -12,7 +12,7 @@ from faena.events import Event, EventType, NewEvent
 from faena.job import Failure, Job, NewJob, Record, Status, Step, advance
 from faena.stores.sqlite.gates import leave
 from faena.stores.sqlite.lanes import lane_for
-from faena.stores.sqlite.pauses import Pauses, read_pauses
+from faena.stores.sqlite.pauses import NOTHING, Pauses, read_pauses
 from faena.stores.sqlite.rows import CODES, STATUSES, Head, encode
 
 RUN: Final = 64
@@ -37,6 +37,11 @@ _CHANGES: Final = """
         events = CASE WHEN events = '' THEN ? ELSE events || ? END"""
 _SAVE: Final = f"{_CHANGES} WHERE n = ?"
 _SAVE_LAST: Final = f"{_CHANGES}, key_held = ? WHERE n = ?"
+_CLAIMED: Final = """
+    UPDATE jobs SET status = ?, attempt = ?, token = ?, seq = ?, progress = 0, reported = 0, last_step = NULL,
+        kept_from = ?, lease_until = ?, started_at = ?, lane = NULL, worker = ?, message = NULL,
+        events = CASE WHEN events = '' THEN ? ELSE events || ? END
+    WHERE n = ?"""
 _NOTE: Final = """
     UPDATE jobs SET seq = ?, progress = ?, cancel_requested = ?, reported = ?, kept_from = ?, message = ?,
         checkpoint = ?, events = CASE WHEN events = '' THEN ? ELSE events || ? END
@@ -171,13 +176,16 @@ class Ledger:
         elif before == _PENDING and head.delivered_at is not None:
             self._given[head.gates] += 1
 
+    def holds_back(self, job: Head | Job | NewJob, gates: str | None) -> bool:
+        """Tell whether a pending job is not to be delivered: it bears gates or is paused."""
+        return gates is not None or (self.pauses is not NOTHING and self.pauses.hold(job.queue, job.task))
+
     def place(self, job: Head | NewJob, gates: str | None) -> tuple[float | None, int | None]:
         """Return when a job that becomes pending now is delivered (None: it is held back), and its lane."""
         self.rings_work = True
-        pauses = self.pauses
-        if gates is None and not pauses.hold(job.queue, job.task):
+        if not self.holds_back(job, gates):
             return self.now, None
-        if gates is None and job.task not in pauses.tasks:
+        if gates is None and job.task not in self.pauses.tasks:
             return None, None
         return None, self.lane(job.queue, job.priority, job.task, gates or "")
 
@@ -243,6 +251,21 @@ class Ledger:
         else:
             held = head.key_held if head.key_held > self.now else None
             self.connection.execute(_SAVE_LAST, (*values, body, f",{body}", held, head.n))
+
+    def save_claim(self, head: Head, event: bytes) -> None:
+        """Write a job that was claimed, with the event: less of it changes than in other steps."""
+        body = self._joined(head, [event])
+        values = (
+            head.status,
+            head.attempt,
+            head.token,
+            head.seq,
+            head.kept_from,
+            head.lease_until,
+            head.started_at,
+            head.worker,
+        )
+        self.connection.execute(_CLAIMED, (*values, body, f",{body}", head.n))
 
     def note(self, head: Head, events: list[bytes]) -> None:
         """Write a job that told something but did not move: no index changes, which makes it much cheaper."""

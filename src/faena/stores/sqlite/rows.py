@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -136,7 +136,7 @@ def read_job(row: tuple[Any, ...]) -> Job:
     return job_of(*split(row))
 
 
-class Stored(NamedTuple):
+class Stored(msgspec.Struct):
     """A job with what the store knows besides."""
 
     job: Job

@@ -40,7 +40,7 @@ def claim(ledger: Ledger, ids: Sequence[str], *, worker: str, lease: float, requ
 def _may_go(ledger: Ledger, keeper: Gatekeeper, row: Any) -> bool:
     """Let a delivered job through, or send it back."""
     head, _ = split(row)
-    if head.gates is None and not ledger.pauses.hold(head.queue, head.task):
+    if not ledger.holds_back(head, head.gates):
         return True
     gates = gates_of(head.gates or "")
     if ledger.pauses.hold(head.queue, head.task) or keeper.closed(gates) is not None:
@@ -86,7 +86,7 @@ def _take(ledger: Ledger, rows: Iterable[Any], *, worker: str, lease: float, req
         head.message = None
         head.reported = 0
         head.last_step = None
-        ledger.save(head, [ledger.move(head, Step.CLAIM)])
+        ledger.save_claim(head, ledger.move(head, Step.CLAIM))
         turn = (head.queue, head.priority)
         turns[turn] = max(head.due_at, turns.get(turn, head.due_at))
         claims.append(Claim(job=job_of(head, rest)))
