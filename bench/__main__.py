@@ -1,4 +1,4 @@
-"""`python -m bench [NAME …] [--quick]`: measure, print the figures as JSON, one object a measurement."""
+"""`python -m bench [NAME …] [--quick] [--save]`: measure, print the figures as JSON, one object a measurement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import json
 import platform
 import time
 
-NAMES = ("footprint", "latency", "throughput", "kills", "uploads", "media", "engines")
+from bench.results import save
+
+NAMES = (
+    *("footprint", "latency", "throughput", "kills", "uploads", "media", "engines", "peers", "redis_store"),
+    *("limits", "rate_kills"),
+)
 
 
 def rounded(value: object) -> object:
@@ -17,6 +22,8 @@ def rounded(value: object) -> object:
         return float(f"{value:.4g}")
     if isinstance(value, dict):
         return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
     return value
 
 
@@ -25,7 +32,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="smaller samples: a look, not a measurement")
+    parser.add_argument("--save", action="store_true", help="publish the figures, in bench/results/NAME.json")
     chosen = parser.parse_args()
+    if chosen.save and chosen.quick:
+        parser.error("a look is not published: leave --quick or --save out")
     if unknown := sorted(set(chosen.names) - set(NAMES)):
         parser.error(f"no measurement is named {', '.join(unknown)}; there are {', '.join(NAMES)}")
     print(
@@ -35,9 +45,11 @@ def main() -> None:
     )
     for name in chosen.names or NAMES:
         started = time.monotonic()
-        figures = importlib.import_module(f"bench.{name}").main(quick=chosen.quick)
+        figures = rounded(importlib.import_module(f"bench.{name}").main(quick=chosen.quick))
         took = round(time.monotonic() - started, 1)
-        print(json.dumps({name: rounded(figures), "seconds": took}, indent=2), flush=True)
+        print(json.dumps({name: figures, "seconds": took}, indent=2), flush=True)
+        if chosen.save:
+            print(json.dumps({"saved": str(save(name, figures))}), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ import importlib
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import redis
 
-from bench.harness import PATIENCE, ROOT, app_in, environment, scratch, worker_command
+from bench.harness import ROOT, app_in, environment, scratch, worker_command
+from bench.watching import rate
 from faena import Faena
 from faena.job import Status
 from faena.task import JobRequest
@@ -29,7 +30,9 @@ PROCESSES = 2
 
 
 @contextlib.contextmanager
-def running(commands: Sequence[Sequence[str]], folder: Path, **variables: str) -> Iterator[None]:
+def running(
+    commands: Sequence[Sequence[str]], folder: Path, *, patience: float = 20.0, **variables: str
+) -> Iterator[None]:
     """Worker processes for as long as the block lasts; each in a group of its own, which ends with it."""
     env = environment() | {"PYTHONPATH": str(ROOT)} | variables
     with open(folder / "workers.log", "ab") as log:
@@ -44,24 +47,10 @@ def running(commands: Sequence[Sequence[str]], folder: Path, **variables: str) -
             process.terminate()
         for process in started:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(patience)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
             process.wait()
-
-
-def rate(done: Callable[[], int], jobs: int) -> float:
-    """Jobs per second from the first hundredth that is seen done to the last."""
-    give_up = time.monotonic() + PATIENCE
-    first: tuple[float, int] | None = None
-    while time.monotonic() < give_up:
-        now, count = time.perf_counter(), done()
-        if first is None and count >= jobs / 100:
-            first = (now, count)
-        if first is not None and count >= jobs:
-            return (count - first[1]) / (now - first[0])
-        time.sleep(0.01)
-    raise TimeoutError(f"{done()} of {jobs} jobs were done after {PATIENCE:g} s")
 
 
 def alone(engine: str, url: str, folder: Path, *, jobs: int) -> dict[str, float]:

@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench import speed  # noqa: E402
+
 MARKED = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -27,6 +31,12 @@ def main(arguments: list[str]) -> int:
             stale.append(path)
             if not check:
                 path.write_text(after, "utf-8")
+    for name, drawn in speed.pictures().items():
+        picture = ROOT / "docs" / "images" / name
+        if not picture.exists() or picture.read_text("utf-8") != drawn:
+            stale.append(picture)
+            if not check:
+                picture.write_text(drawn, "utf-8")
     for path in stale:
         told = "is not up to date: run `make format`" if check else "written"
         print(f"{path.relative_to(ROOT)} {told}")
@@ -158,6 +168,10 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "engines": engines_table,
     "folder-engine": folder_engine,
     "make": make_targets,
+    "speed-engines": speed.engines_table,
+    "speed-peers": speed.peers_table,
+    "speed-redis-store": speed.growth_table,
+    "speed-how": speed.how_it_was_measured,
 }
 
 if __name__ == "__main__":
