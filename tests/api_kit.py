@@ -111,11 +111,11 @@ class Kit:
         failure = Failure(type="ValueError", message=message, traceback="Traceback …")
         await self._finish(job_id, Step.FAIL, error=failure)
 
-    async def beat(self, *queues: str, engine: str = "direct") -> None:
+    async def beat(self, *queues: str, engine: str = "direct", tasks: tuple[str, ...] = ()) -> None:
         """Let a worker be alive."""
         worker = WorkerInfo(
             id="w", host="here", pid=1, engine=engine, queues=queues or ("default",), slots=8,
-            version="0", started_at=0.0, running=("x",), memory=1,
+            version="0", started_at=0.0, running=("x",), memory=1, tasks=tasks,
         )  # fmt: skip
         await self.store.beat(worker, ttl=60)
 
