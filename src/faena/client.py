@@ -27,7 +27,7 @@ from faena.errors import (
     StoreDown,
     WaitTimeout,
 )
-from faena.job import Job, NewJob, Record, Status
+from faena.job import Job, NewJob, OnConflict, Record, Status
 from faena.live import Live, Snapshot
 from faena.making import MAX_ARGUMENTS, Maker, key_conflict
 from faena.options import JobOptions, QueueOptions
@@ -98,7 +98,7 @@ class Client(Scheduling):
             raise key_conflict(job, inserted.job)
         if self._held_back(inserted):
             await self._admit_batched(None)
-        elif self._delivers(inserted):
+        elif self._delivers(job, inserted):
             await self._deliver_batched(_delivery(inserted.job))
         return inserted
 
@@ -114,7 +114,8 @@ class Client(Scheduling):
         inserted: list[Inserted] = []
         for chunk in _chunks(jobs):
             stored = await self.store.insert(chunk)
-            await self._deliver([_delivery(one.job) for one in stored if self._delivers(one)])
+            ready = [one.job for new, one in zip(chunk, stored, strict=True) if self._delivers(new, one)]
+            await self._deliver([_delivery(job) for job in ready])
             if any(self._held_back(one) for one in stored):
                 await self._admit_batched(None)
             inserted += stored
@@ -254,21 +255,22 @@ class Client(Scheduling):
             raise QueueDisabled("the queue is switched off: nothing new is accepted until QUEUE_ENABLED=1")
         return self._maker.make(request)
 
-    def _delivers(self, inserted: Inserted) -> bool:
-        fresh = not (inserted.duplicate or inserted.conflict or inserted.replayed or inserted.held_back)
-        return fresh and inserted.job.status is Status.PENDING and self.engine.capabilities.delivers
+    def _delivers(self, new: NewJob, inserted: Inserted) -> bool:
+        """Whether the engine is to be told: of a new job, and of one that was debounced and may be due by that."""
+        told = inserted.conflict or inserted.replayed or inserted.held_back
+        if told or (inserted.duplicate and new.on_conflict is not OnConflict.DEBOUNCE):
+            return False
+        return inserted.job.status is Status.PENDING and self.engine.capabilities.delivers
 
     def _held_back(self, inserted: Inserted) -> bool:
         return inserted.held_back and self.engine.capabilities.delivers
 
     async def _deliver_if_free(self, job: Job) -> None:
-        """Hand a changed job to the engine, unless it is paused or limited: then `admit` has it."""
+        """Hand a changed job to the engine, unless it is held back: then `admit` has it."""
         obstacles = await self.store.obstacles(job.id)
-        if obstacles is None:
-            return
-        if obstacles.gate or obstacles.queue_paused or obstacles.task_paused:
+        if obstacles is not None and obstacles.delivered_ago is None:
             await self._admit_batched(None)
-        else:
+        elif obstacles is not None:
             await self._deliver_batched(_delivery(job))
 
     async def _admit(self, asked: Sequence[None]) -> list[None]:

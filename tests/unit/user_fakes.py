@@ -25,6 +25,11 @@ class KeepingEngine:
         self.purged: list[str] = []
         self.closed = False
 
+    @property
+    def ids(self) -> list[str]:
+        """Of the jobs that were delivered."""
+        return [delivery.job_id for delivery in self.delivered]
+
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         if self.down:
             raise EngineDown("the test took it down")
