@@ -11,7 +11,7 @@ from faena.api.problems import STATUSES
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = (DOCS / "reference" / "http.md").read_text("utf-8")
 GUIDE = (DOCS / "guides" / "live.md").read_text("utf-8")
-ROUTE = re.compile(r"`(GET|POST|DELETE|PUT) (/[^`?]*)`")
+ROUTE = re.compile(r"`(GET|POST|DELETE|PUT|PATCH) (/[^`?]*)`")
 
 
 def served(kit: Kit) -> set[tuple[str, str]]:
