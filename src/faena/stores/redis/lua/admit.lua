@@ -2,20 +2,21 @@
 -- the next gate with jobs behind it opens ('' if none is known to).
 local limit, numbers, queues = tonumber(ARGV[4]), {}, redis.call('SMEMBERS', QUEUES)
 local soonest, more = math.huge, false
+local lanes, server = lane_room(), serving_room()
 table.sort(queues)
 
 local function give_out(n, head, at)
     if head[LANE] then
-        local lane = note_lane(lane_of(head))
+        local lane = lanes.note_lane(lanes.lane_of(head))
         gather(removals, lane.held, n)
         gather(adds, lane.out, score(head[DUE_AT]), n)
         gather(adds, lane.rank.out, score(head[DUE_AT]), n)
-        for _, gate in ipairs(gates_of(head[GATES])) do
+        for _, gate in ipairs(lanes.gates_of(head[GATES])) do
             gather(adds, gate.log.out, score(now), n)
         end
         head[LANE] = GIVEN_OUT
     else
-        gather(removals, rank_of(at.queue, head[PRIORITY]).withheld, n)
+        gather(removals, lanes.rank_of(at.queue, head[PRIORITY]).withheld, n)
     end
     gather(adds, at.delivered, score(now), n)
     head[DELIVERED_AT] = now
@@ -40,12 +41,12 @@ end
 for _, queue in ipairs(queues) do
     if not is_paused('q', queue) then
         for _, priority in ipairs(redis.call('ZRANGE', ROOT .. 'q:' .. queue, 0, -1)) do
-            local rank, want = rank_of(queue, priority), limit - #numbers
-            local line, serving = withheld(rank, math.max(want, 1)), serve(rank, math.max(want, 1), true)
+            local rank, want = lanes.rank_of(queue, priority), limit - #numbers
+            local line, serving = withheld(rank, math.max(want, 1)), server.serve(rank, math.max(want, 1), true)
             if want > 0 then
-                alternate(rank, line, serving, numbers, limit)
+                server.alternate(rank, line, serving, numbers, limit)
             end
-            more = more or (#numbers >= limit and #line > want) or (serving.peeked or open_lane(serving)) ~= nil
+            more = more or (#numbers >= limit and #line > want) or (serving.peeked or server.open_lane(serving)) ~= nil
             local opens = redis.call('ZRANGEBYSCORE', rank.closed, 0, '+inf', 'LIMIT', 0, 1, 'WITHSCORES')[2]
             soonest = math.min(soonest, tonumber(opens or 'inf') or math.huge)
         end

@@ -5,11 +5,17 @@ if again then
 end
 local numbers, seen = {}, {}
 local function may_go(head)
-    local at, gates_here = place(head[PLACE]), gates_of(head[GATES])
-    if is_paused('q', at.queue) or is_paused('t', at.task) or closed_gate(gates_here) then
+    local at = place(head[PLACE])
+    if is_paused('q', at.queue) or is_paused('t', at.task) then
+        return false
+    elseif not head[GATES] then
+        return true
+    end
+    local gates, list = gate_room(), lane_room().gates_of(head[GATES])
+    if gates.closed_gate(list) then
         return false
     end
-    count_taken(gates_here)
+    gates.count_taken(list)
     return true
 end
 for _, n in ipairs(find_ids(cmsgpack.unpack(ARGV[7]))) do

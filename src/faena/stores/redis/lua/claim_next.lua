@@ -37,9 +37,10 @@ local function look_into(queue)
         if want <= 0 then
             return
         end
-        local line, rank = plain_line(queue, priority, want), rank_of(queue, priority)
-        if has_lanes(rank) then
-            alternate(rank, line, serve(rank, want), numbers, limit)
+        local line, name = plain_line(queue, priority, want), priority .. ':' .. queue
+        if redis.call('EXISTS', ROOT .. 'lr:' .. name, ROOT .. 'lc:' .. name) > 0 then
+            local serving, rank = serving_room(), lane_room().rank_of(queue, priority)
+            serving.alternate(rank, line, serving.serve(rank, want), numbers, limit)
         else
             for _, n in ipairs(line) do
                 numbers[#numbers + 1] = n

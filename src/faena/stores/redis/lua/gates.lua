@@ -1,6 +1,9 @@
 -- Which gates let a job through, and what a start leaves in their logs. A gate is judged once a script; what the script
 -- takes itself is counted beside.
 
+local function open_gates()
+
+local lanes = lane_room()
 local GATES_END, GATE_NEEDS = ROOT .. 'gates', ROOT .. 'gate_needs'
 local noted_logs = {}
 
@@ -64,7 +67,7 @@ end
 
 -- Note a start and a slot under each gate of a job that is taken. Times in a log never go back.
 local function note_start(n, head)
-    for _, gate in ipairs(gates_of(head[GATES])) do
+    for _, gate in ipairs(lanes.gates_of(head[GATES])) do
         local log = gate.log
         if #gate.windows > 0 then
             if not log.at then
@@ -82,7 +85,7 @@ local function note_start(n, head)
 end
 
 -- After a flush: keep of the logs what the longest window and the largest count that were ever seen need.
-local function trim_logs()
+local function trim()
     for _, log in ipairs(noted_logs) do
         local packed = redis.call('HGET', GATE_NEEDS, log.name)
         local longest, most = 0, 0
@@ -102,4 +105,13 @@ local function trim_logs()
         redis.call('ZREMRANGEBYRANK', log.starts, 0, -(most_now + 1))
         redis.call('ZREMRANGEBYSCORE', log.starts, '-inf', score(now - longest_now))
     end
+end
+
+return {room = room, opens_at = opens_at, closed_gate = closed_gate, count_taken = count_taken, note_start = note_start, trim = trim}
+
+end
+
+local function gate_room()
+    rooms.gates = rooms.gates or open_gates()
+    return rooms.gates
 end

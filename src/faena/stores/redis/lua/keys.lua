@@ -1,12 +1,15 @@
--- Who holds a key, and which requests were answered before.
+-- New jobs that meet others: who holds a key, what becomes of the holder, and which requests were answered before. The
+-- room is opened when a job bears a key or a request; `moves` is what inserting.lua lends it.
 
-local waits, read_holders, holder_of, hold_now, recall, remember, body_of, keep_body, split_body, same_arguments
-do
+local CREATED = '1'                -- what `decide_all` says of a job that is new
+
+local function open_keys(moves)
 
 local REQUESTS, REQUESTS_END = ROOT .. 'requests', ROOT .. 'requests_end'
-local bodies_now, holders, requests = {}, {}, {}
+local HELD_KEY, CONFLICT, DEBOUNCED, REPLAYED = '2', '3', '4', '5'
+local holders, requests, loaded = {}, {}, {}
 
-function waits(head)
+local function waits(head)
     return head[STATUS] == PENDING or head[STATUS] == SCHEDULED_STATUS
 end
 
@@ -19,23 +22,27 @@ local function holds(head)
     return lives and (not head[KEY_BOUND] or now < head[KEY_BOUND])
 end
 
-function read_holders(packed)
-    local found = {}
+local function read_holders(packed)
     for position, n in ipairs(ask(HOLDERS, packed)) do
         holders[packed[position]] = n or nil
-        found[#found + 1] = n or nil
+        loaded[#loaded + 1] = n or nil
     end
-    load(found)
+    load(loaded)
 end
 
-function holder_of(packed)
+local function holder_of(packed)
     local n = packed and holders[packed]
     return n and heads[n] and holds(heads[n]) and n
 end
 
--- Return the job that answered a request before, and whether the request was another one.
-function recall(idempotency)
-    local key = idempotency[1]
+local function hold(n, packed)
+    gather(sets, HOLDERS, packed, n)
+    holders[packed] = n
+end
+
+-- Return the job that answered a request before, and whether that was another request.
+local function recall(request)
+    local key = request[1]
     local packed = requests[key] or redis.call('HGET', REQUESTS, key)
     if not packed then
         return nil
@@ -45,13 +52,13 @@ function recall(idempotency)
     if until_then <= now or not heads[n] then
         return nil
     end
-    return n, digest ~= idempotency[2]
+    return n, digest ~= request[2]
 end
 
 -- Remember who answered a request; that job is kept as long.
-function remember(n, idempotency)
-    local key, until_then, head = idempotency[1], now + idempotency[3], heads[n]
-    requests[key] = cmsgpack.pack(idempotency[2], n, until_then)
+local function remember(n, request)
+    local key, until_then, head = request[1], now + request[3], heads[n]
+    requests[key] = cmsgpack.pack(request[2], n, until_then)
     gather(sets, REQUESTS, key, requests[key])
     gather(adds, REQUESTS_END, score(until_then), key)
     widen(head)
@@ -63,18 +70,13 @@ function remember(n, idempotency)
     touch(n)
 end
 
-function hold_now(n, key)
-    gather(sets, HOLDERS, key, n)
-    holders[key] = n
-end
-
-function keep_body(n, body)
-    gather(sets, BODIES, n, body)
-    bodies_now[n] = body
-end
-
-function body_of(n)
-    return bodies_now[n] or redis.call('HGET', BODIES, n)
+-- A body is an array of the timeout and the arguments; cmsgpack does not read the latter's type. Return what is before
+-- the arguments, and those with their size before them.
+local TIMEOUT_SIZES = {[192] = 1, [202] = 5, [203] = 9, [204] = 2, [205] = 3, [206] = 5, [207] = 9}
+local SIZE_SIZES = {[196] = 2, [197] = 3, [198] = 5}
+local function split(body)
+    local size = TIMEOUT_SIZES[string.byte(body, 2)] or 1
+    return string.sub(body, 1, 1 + size), string.sub(body, 2 + size)
 end
 
 local function alike(one, other)
@@ -94,27 +96,80 @@ local function alike(one, other)
     return true
 end
 
--- A body is an array of the timeout and the arguments; cmsgpack does not read the latter's type. Return all before the
--- arguments, and those with their size before them.
-local TIMEOUT_SIZES = {[192] = 1, [202] = 5, [203] = 9, [204] = 2, [205] = 3, [206] = 5, [207] = 9}
-local SIZE_SIZES = {[196] = 2, [197] = 3, [198] = 5}
-function split_body(body)
-    local size = TIMEOUT_SIZES[string.byte(body, 2)] or 1
-    return string.sub(body, 1, 1 + size), string.sub(body, 2 + size)
-end
-
 -- Are the arguments of two bodies the same, whatever the order of their names?
-function same_arguments(one, other)
-    local _, first = split_body(one)
-    local _, second = split_body(other)
+local function same_arguments(one, other)
+    local _, first = split(one)
+    local _, second = split(other)
     if first == second then
         return true
     end
-    local read, left_args, right_args = pcall(function()
+    local read, these, those = pcall(function()
         return cjson.decode(string.sub(first, SIZE_SIZES[string.byte(first)] + 1)),
             cjson.decode(string.sub(second, SIZE_SIZES[string.byte(second)] + 1))
     end)
-    return read and alike(left_args, right_args)
+    return read and alike(these, those)
 end
+
+local function replace(n, id, result_ttl)
+    local head = heads[n]
+    moves.take_out(n)
+    widen(head)
+    head[KEY_UNTIL] = false  -- its key goes to the new one
+    finish_now(head, result_ttl)
+    head[STATUS] = TARGETS.cancel
+    tell(n, EVENT_STATUS, false, 'replaced by ' .. id)
+end
+
+local function debounce(n, job, body)
+    local head, due = heads[n], moves.due_of(job)
+    moves.take_out(n)
+    head[PRIORITY], head[DUE_AT] = job[4], due
+    head[STATUS] = TARGETS[due > now and 'postpone' or 'promote']
+    local before = split(moves.body_of(n))
+    local _, args = split(body)
+    moves.keep_body(n, before .. args)
+    tell(n, EVENT_STATUS, false, 'debounced')
+end
+
+-- Decide about a job whose key another one holds.
+local function meet(n, job, extra, key, body, result_ttl)
+    local rule, waiting = extra[4], waits(heads[n])
+    if rule == 'replace' and waiting then
+        replace(n, job[1], result_ttl)
+        return CREATED, moves.create(job, extra, body)
+    elseif rule == 'debounce' and waiting then
+        debounce(n, job, body)
+        return DEBOUNCED, n
+    elseif rule == 'refuse' then
+        return CONFLICT, n
+    end
+    return HELD_KEY, n
+end
+
+-- Decide about a new job with a key or a request (or both).
+local function decide(job, extra, key, body, result_ttl)
+    local request = extra[5]
+    if request then
+        local n, other = recall(request)
+        if n then
+            return other and CONFLICT or REPLAYED, n
+        end
+    end
+    local kind, n = CREATED, holder_of(key)
+    if n then
+        kind, n = meet(n, job, extra, key, body, result_ttl)
+    else
+        n = moves.create(job, extra, body)
+    end
+    if kind == CREATED and key then
+        hold(n, key)
+    end
+    if request and kind ~= CONFLICT and (kind ~= HELD_KEY or same_arguments(moves.body_of(n), body)) then
+        remember(n, request)
+    end
+    return kind, n
+end
+
+return {read_holders = read_holders, decide = decide}
 
 end

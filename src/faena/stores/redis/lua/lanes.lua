@@ -1,25 +1,21 @@
 -- Where jobs wait that bear gates, or whose task is paused: in lanes. A lane is a queue, a priority, a task and the gates
 -- as a whole. Of each queue and priority (a rank), `ready` holds the lanes that may go by their turn; a lane that a gate
 -- stopped waits `behind` it, and `closed` says when the gate opens (0: look now). So closed lanes are never looked at.
+--
+-- Plain jobs need nothing of all this, so the room is opened only when a job asks for it: making its functions takes
+-- longer than storing a job.
 
-local PAUSED, LANES, LANE_AT = ROOT .. 'paused', ROOT .. 'lanes', ROOT .. 'lane_at'
 local HELD, GIVEN_OUT = 1, 2       -- what a head says under LANE: waits in one, was given out for delivery from one
+local rooms = {}
+
+local function open_lanes()
+
+local LANES, LANE_AT = ROOT .. 'lanes', ROOT .. 'lane_at'
 local ALL_OUT = 'all out'          -- what lanes wait behind whose jobs were all given out: no gate for direct claims
 local ADMISSION = -1               -- when a gate opens that is closed for further deliveries only
 
-local paused, gates, gate_lists, gate_logs, lanes, touched, pokes, pokes_wanted = nil, {}, {}, {}, {}, {}, {}, false
-local before_settling              -- what a verb has to write before lanes end
-
-local function is_paused(kind, name)
-    if not paused then
-        local all = redis.call('HGETALL', PAUSED)
-        paused = #all > 0 and {q = {}, t = {}}
-        for position = 1, #all, 2 do
-            paused[string.sub(all[position], 1, 1)][string.sub(all[position], 2)] = true
-        end
-    end
-    return paused and paused[kind][name]
-end
+local gates, gate_lists, gate_logs, lanes, touched, pokes = {}, {}, {}, {}, {}, {}
+local room = {lanes = lanes}
 
 -- A gate's log, and the keys that belong to its name whatever the rules.
 local function log_of(name)
@@ -101,7 +97,6 @@ end
 
 local function poke(log)
     pokes[log.name] = log
-    pokes_wanted = true
 end
 
 -- Put a pending job into its lane, or take it out again.
@@ -180,9 +175,6 @@ local function let_through(rank, text, most)
     end
 end
 
-local settle_lanes
-do
-
 local function forget_lane(lane)
     local text = redis.call('HGET', LANE_AT, lane.id)
     if text then
@@ -234,9 +226,9 @@ local function all_given_out(lane)
 end
 
 -- After all jobs are where they belong: begin and end lanes, and make the gates be looked at that may have opened.
-function settle_lanes()
-    if before_settling then
-        before_settling()
+local function settle()
+    if room.before_settling then  -- what a verb has to write before lanes end
+        room.before_settling()
     end
     for _, lane in ipairs(touched) do
         local held = redis.call('EXISTS', lane.held) == 1
@@ -262,4 +254,31 @@ function settle_lanes()
     end
 end
 
+room.ALL_OUT = ALL_OUT
+room.ADMISSION = ADMISSION
+room.PAUSE = PAUSE
+room.LANES = LANES
+room.log_of = log_of
+room.gate_of = gate_of
+room.gates_of = gates_of
+room.rank_of = rank_of
+room.behind = behind
+room.lane_by = lane_by
+room.lane_of = lane_of
+room.note_lane = note_lane
+room.poke = poke
+room.join = join
+room.part = part
+room.give_back = give_back
+room.places_behind = places_behind
+room.send_behind = send_behind
+room.let_through = let_through
+room.settle = settle
+return room
+
+end
+
+local function lane_room()
+    rooms.lanes = rooms.lanes or open_lanes()
+    return rooms.lanes
 end

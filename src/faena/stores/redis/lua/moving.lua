@@ -3,13 +3,13 @@
 local function enter_pending(n, head, at)
     local key = pending_of(at, head[PRIORITY])
     if head[GATES] or is_paused('t', at.task) then
-        join(n, head)
+        lane_room().join(n, head)
         rings[at.queue] = rings[at.queue] or false
     else
         gather(adds, key, score(head[DUE_AT]), n)
         if is_paused('q', at.queue) then
             head[DELIVERED_AT] = false
-            gather(adds, rank_of(at.queue, head[PRIORITY]).withheld, score(head[DUE_AT]), n)
+            gather(adds, lane_room().rank_of(at.queue, head[PRIORITY]).withheld, score(head[DUE_AT]), n)
         else
             head[DELIVERED_AT] = now
             gather(adds, at.delivered, score(now), n)
@@ -54,14 +54,14 @@ local function leave_pending(n, head, at)
     local key = pending_of(at, head[PRIORITY])
     left[key] = left[key] or {at.queue, head[PRIORITY]}
     if head[LANE] then
-        part(n, head, at)
+        lane_room().part(n, head, at)
         return
     end
     gather(removals, key, n)
     if head[DELIVERED_AT] then
         gather(removals, at.delivered, n)
     else
-        gather(removals, rank_of(at.queue, head[PRIORITY]).withheld, n)
+        gather(removals, lane_room().rank_of(at.queue, head[PRIORITY]).withheld, n)
     end
 end
 
@@ -73,7 +73,7 @@ local function leave(n, head)
     elseif status == PROCESSING then
         gather(removals, LEASES, n)
         if head[GATES] then
-            give_back(n, head)
+            lane_room().give_back(n, head)
         end
     elseif status == SCHEDULED_STATUS then
         gather(removals, SCHEDULED, n)

@@ -8,7 +8,8 @@ if not head or (head[STATUS] ~= PENDING and head[STATUS] ~= SCHEDULED_STATUS) th
     return false
 end
 local at = place(head[PLACE])
-local gate = closed_gate(gates_of(head[GATES]))
+local lanes, gates = lane_room(), gate_room()
+local gate = gates.closed_gate(lanes.gates_of(head[GATES]))
 
 local function ahead()
     if head[STATUS] == SCHEDULED_STATUS then
@@ -16,7 +17,7 @@ local function ahead()
     elseif not head[LANE] then
         return redis.call('ZRANK', pending_of(at, head[PRIORITY]), n) or 0
     end
-    local lane, due = lane_of(head), score(head[DUE_AT])
+    local lane, due = lanes.lane_of(head), score(head[DUE_AT])
     if head[LANE] == HELD then
         return redis.call('ZRANK', lane.held, n) + redis.call('ZCOUNT', lane.out, '-inf', due)
     end
@@ -36,7 +37,7 @@ local function running_behind()
     return ids
 end
 
-local opens = gate and opens_at(gate)
+local opens = gate and gates.opens_at(gate)
 return {score(now), head[STATUS] == SCHEDULED_STATUS and score(head[DUE_AT]) or '',
     is_paused('q', at.queue) and 1 or 0, is_paused('t', at.task) and 1 or 0, gate and gate.text or '',
     opens and opens < math.huge and score(opens) or '', gate and running_behind() or {},

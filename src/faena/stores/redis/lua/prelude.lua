@@ -189,3 +189,16 @@ local function tell(n, kind, name, message, data, attempt)
     touch(n)
 end
 
+-- Queues (q) and tasks (t) that are paused
+local PAUSED = ROOT .. 'paused'
+local paused
+local function is_paused(kind, name)
+    if paused == nil then
+        local all = redis.call('HGETALL', PAUSED)
+        paused = #all > 0 and {q = {}, t = {}}
+        for position = 1, #all, 2 do
+            paused[string.sub(all[position], 1, 1)][string.sub(all[position], 2)] = true
+        end
+    end
+    return paused and paused[kind][name]
+end

@@ -10,7 +10,7 @@ end
 local loud = {}
 for _, packed in ipairs(redis.call('SMEMBERS', ROOT .. 'pp:' .. name)) do
     local queue, priority, text = cmsgpack.unpack(packed)
-    redis.call('ZADD', rank_of(queue, priority).closed, 'XX', 0, text)
+    redis.call('ZADD', lane_room().rank_of(queue, priority).closed, 'XX', 0, text)
     loud[queue] = true
 end
 for queue in pairs(loud) do

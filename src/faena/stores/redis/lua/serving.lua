@@ -1,9 +1,9 @@
 -- Whose job is next among the lanes of a queue and priority: lanes that may go take turns, the one that was served longest
 -- ago first. Those that meet a closed gate go behind it, so that nobody looks at them again before it opens.
 
-local serve, has_lanes, open_lane, alternate
-do
+local function open_serving()
 
+local lanes, gates = lane_room(), gate_room()
 local LOOKED_AT = 200              -- lanes beyond the jobs wanted that one script looks at
 local GATES_LOOKED_AT = 20         -- the same for gates that opened
 local OTHERS = ROOT .. 'turns'     -- which ranks served a lane last, rather than the plain line
@@ -18,18 +18,14 @@ local function next_turn()
     return turn_now
 end
 
-function has_lanes(rank)
-    return redis.call('EXISTS', rank.ready, rank.closed) > 0
-end
-
 -- Say what stops a lane now, and until when; nothing if it may go.
 local function stopped_by(lane, admitting)
     if is_paused('t', lane.task) then
-        return PAUSE .. lane.task, math.huge
+        return lanes.PAUSE .. lane.task, math.huge
     end
-    local gate = closed_gate(gates_of(lane.gates), admitting)
+    local gate = gates.closed_gate(lanes.gates_of(lane.gates), admitting)
     if gate then
-        return gate.text, room(gate) > 0 and ADMISSION or opens_at(gate)
+        return gate.text, gates.room(gate) > 0 and lanes.ADMISSION or gates.opens_at(gate)
     end
 end
 
@@ -38,38 +34,38 @@ local function look_at_gates(rank, want, admitting)
     local opened = redis.call('ZRANGEBYSCORE', rank.closed, admitting and 0 or '-inf', score(now), 'LIMIT', 0,
         math.max(want, GATES_LOOKED_AT))
     for _, text in ipairs(opened) do
-        local places_of, most, opens = places_behind(text), want, nil
-        if text ~= ALL_OUT and string.sub(text, 1, #PAUSE) ~= PAUSE then
-            local gate = gate_of(cmsgpack.unpack(text))
-            local free_now = room(gate, admitting)
+        local places_of, most, opens = lanes.places_behind(text), want, nil
+        if text ~= lanes.ALL_OUT and string.sub(text, 1, #lanes.PAUSE) ~= lanes.PAUSE then
+            local gate = lanes.gate_of(cmsgpack.unpack(text))
+            local free_now = gates.room(gate, admitting)
             if free_now <= 0 then
-                opens = room(gate) > 0 and ADMISSION or opens_at(gate)
+                opens = gates.room(gate) > 0 and lanes.ADMISSION or gates.opens_at(gate)
             end
             most = math.min(want, free_now)
-        elseif places_of and is_paused('t', string.sub(text, #PAUSE + 1)) then
+        elseif places_of and is_paused('t', string.sub(text, #lanes.PAUSE + 1)) then
             opens = math.huge
         end
         if opens then
             redis.call('ZREM', rank.closed, text)
             redis.call('ZADD', rank.closed, score(opens), text)
         else
-            let_through(rank, text, most)
+            lanes.let_through(rank, text, most)
         end
     end
     return #opened > 0
 end
 
 local function lane_named(id, rank)
-    local at, packed = string.match(id, '^-?%d+:(%d+):'), redis.call('HGET', LANES, id)
+    local at, packed = string.match(id, '^-?%d+:(%d+):'), redis.call('HGET', lanes.LANES, id)
     if not packed then
         redis.call('ZREM', rank.ready, id)
         return nil
     end
-    return lane_by(id, place(tonumber(at)), rank.priority, packed)
+    return lanes.lane_by(id, place(tonumber(at)), rank.priority, packed)
 end
 
 -- Begin to serve a rank: up to `want` jobs.
-function serve(rank, want, admitting)
+local function serve(rank, want, admitting)
     return {rank = rank, want = want, admitting = admitting, unseen = {}, first = 1, again = {}, again_first = 1,
         kept = 0, budget = want + LOOKED_AT, looks = 0}
 end
@@ -132,7 +128,7 @@ local function next_lane(serving)
 end
 
 -- Return the next lane that may go and has a job; nothing if there is none.
-function open_lane(serving)
+local function open_lane(serving)
     local lane = next_lane(serving)
     while lane do
         local text, opens = stopped_by(lane, serving.admitting)
@@ -140,10 +136,10 @@ function open_lane(serving)
             return lane
         end
         if not text and serving.admitting and lane.offset.held == 0 then
-            text, opens = ALL_OUT, ADMISSION
+            text, opens = lanes.ALL_OUT, lanes.ADMISSION
         end
         if text then
-            send_behind(lane, lane.turn, text, opens)
+            lanes.send_behind(lane, lane.turn, text, opens)
             lane.served, lane.seen = false, false
             serving.kept, serving.exhausted = serving.kept - 1, false
         end
@@ -161,13 +157,13 @@ local function next_job(serving)
     local n = lane.jobs[lane.job]
     lane.job = lane.job + 1
     lane.turn, lane.served = next_turn(), true
-    count_taken(gates_of(lane.gates), serving.admitting)
+    gates.count_taken(lanes.gates_of(lane.gates), serving.admitting)
     serving.again[#serving.again + 1] = lane
     return n
 end
 
 -- Take turns between the plain line (a list) and the lanes of a rank.
-function alternate(rank, plain, serving, numbers, want)
+local function alternate(rank, plain, serving, numbers, want)
     local lane_was_last, position = redis.call('HGET', OTHERS, rank.name) == '1', 1
     local before = lane_was_last
     while #numbers < want do
@@ -191,16 +187,23 @@ function alternate(rank, plain, serving, numbers, want)
 end
 
 -- Remember the turns of the lanes that were served.
-function before_settling()
+function lanes.before_settling()
     if not turn_now then
         return
     end
     redis.call('HINCRBY', META, 'turn', turn_now - first_turn)
-    for _, lane in pairs(lanes) do
+    for _, lane in pairs(lanes.lanes) do
         if lane.served and redis.call('ZSCORE', lane.rank.ready, lane.id) then
             redis.call('ZADD', lane.rank.ready, lane.turn, lane.id)
         end
     end
 end
 
+return {serve = serve, open_lane = open_lane, alternate = alternate}
+
+end
+
+local function serving_room()
+    rooms.serving = rooms.serving or open_serving()
+    return rooms.serving
 end

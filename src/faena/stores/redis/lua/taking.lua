@@ -53,7 +53,7 @@ local function take(numbers)
         head[LAST_STEP] = false
         move(n, 'claim')
         if head[GATES] then
-            note_start(n, head)
+            gate_room().note_start(n, head)
         end
         local key = pending_of(place(head[PLACE]), head[PRIORITY])
         turns[key] = math.max(head[DUE_AT], turns[key] or head[DUE_AT])
@@ -62,7 +62,9 @@ local function take(numbers)
     end
     if #dirty > 0 then
         flush()
-        trim_logs()
+        if rooms.gates then
+            rooms.gates.trim()
+        end
     end
     if #numbers > 0 then
         redis.call('SET', REQUEST, cmsgpack.pack(taken), 'EX', REQUEST_KEPT)

@@ -35,7 +35,7 @@ for _, queue in ipairs(redis.call('SMEMBERS', QUEUES)) do
         if turn then
             local due = tonumber(string.match(turn, ':(.*)$'))
             overtaken(pending(queue, priority), queue, due)
-            overtaken(rank_of(queue, priority).out, queue, due)
+            overtaken(lane_room().rank_of(queue, priority).out, queue, due)
         end
     end
 end

@@ -62,11 +62,11 @@ end
 -- Take queues and priorities off the lists of those with pending jobs, if there are none left.
 local function tidy()
     for key, of in pairs(left) do
-        local rank = rank_of(of[1], of[2])
-        if redis.call('EXISTS', key, rank.ready, rank.closed) == 0 then
+        local rank = of[2] .. ':' .. of[1]
+        if redis.call('EXISTS', key, ROOT .. 'lr:' .. rank, ROOT .. 'lc:' .. rank) == 0 then
             local turn = ROOT .. 'q:' .. of[1]
             redis.call('ZREM', turn, of[2])
-            redis.call('HDEL', ROOT .. 'turns', rank.name)
+            redis.call('HDEL', ROOT .. 'turns', rank)
             if redis.call('EXISTS', turn) == 0 then
                 redis.call('SREM', QUEUES, of[1])
             end
@@ -127,8 +127,8 @@ local function flush(created)
     for key, list in pairs(sets) do
         send('HSET', key, list)
     end
-    if pokes_wanted or #touched > 0 then
-        settle_lanes()
+    if rooms.lanes then
+        rooms.lanes.settle()
     end
     for queue, loud in pairs(rings) do
         redis.call('SADD', QUEUES, queue)
