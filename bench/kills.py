@@ -22,6 +22,7 @@ from typing import Self
 import psutil
 
 from bench.harness import PATIENCE, app_in, environment, scratch, worker_command
+from bench.recovery import recovery
 from faena.client import Client
 from faena.errors import Unavailable
 from faena.events import EventType
@@ -33,6 +34,8 @@ from faena.testing.servers import RedisServer
 PROCESSES = 4
 LEASE = 1.5
 """Seconds. Short, so that a job of a killed worker is soon run again."""
+UNSETTLED = 3.0
+"""Seconds after an outage in which nobody can be measured: leases began anew, workers start."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Plan:
     """How often the supervisor is killed, besides."""
     restarts: int = 0
     """How often Redis is killed and started again."""
+    pace: float = 0.25
+    """The longest pause between two kills."""
 
 
 @dataclass
@@ -59,6 +64,10 @@ class Disturbance:
     """Those whose supervisor or whose Redis was killed: their jobs may have been taken from them, too."""
     supervisors: int = 0
     restarts: int = 0
+    moments: dict[int, float] = field(default_factory=dict)
+    """When each process of ``killed`` was killed, by the clock that all processes share."""
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when Redis was down, or a supervisor and its workers were being replaced."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,11 @@ class Run:
     def pid(self) -> int:
         """The process in which it ran."""
         return int(self.name.split("-")[0])
+
+    @property
+    def began(self) -> float:
+        """When it began, by the same clock as `Disturbance.moments`."""
+        return int(self.name.split("-")[1]) / 1e9
 
 
 class Crew:
@@ -147,7 +161,7 @@ async def disturb(
 
     naps: list[asyncio.Task[None]] = []
     while len(done.killed) < plan.kills or len(done.stopped) < plan.stops:
-        await asyncio.sleep(chance.uniform(0.02, 0.25))
+        await asyncio.sleep(chance.uniform(0.02, plan.pace))
         stop = len(done.stopped) < plan.stops and (len(done.killed) >= plan.kills or chance.random() < 0.3)
         pid = one_of(crew, chance, runs=runs, but=asleep)
         if stop and len(asleep) < PROCESSES - 1 and send(pid, signal.SIGSTOP):
@@ -158,16 +172,21 @@ async def disturb(
         elif not stop and send(pid, signal.SIGKILL):
             assert pid is not None
             done.killed.append(pid)
+            done.moments[pid] = time.monotonic()
         if done.supervisors < plan.supervisors * len(done.killed) // max(plan.kills, 1):
             done.supervisors += 1
             done.shaken += crew.pids
+            began = time.monotonic()
             crew.kill_supervisor()
+            done.outages.append((began, began + UNSETTLED))
         if redis is not None and done.restarts < plan.restarts * len(done.killed) // max(plan.kills, 1):
             done.restarts += 1
             done.shaken += crew.pids
+            began = time.monotonic()
             redis.kill()
             await asyncio.sleep(chance.uniform(0.2, 3.0))
             redis.start()
+            done.outages.append((began, time.monotonic() + UNSETTLED))
     await asyncio.gather(*naps)
     return done
 
@@ -292,6 +311,7 @@ def prove(
     stops: int = 0,
     supervisors: int = 0,
     restarts: int = 0,
+    pace: float = 0.25,
     seed: int,
     on_redis: bool = False,
 ) -> dict[str, object]:
@@ -301,9 +321,7 @@ def prove(
     nothing that it acknowledged. An enqueue whose answer was lost may have been carried out all the same: with
     restarts there may be more jobs stored than were acknowledged, never fewer.
     """
-    plan = Plan(
-        engine=engine, jobs=jobs, kills=kills, stops=stops, supervisors=supervisors, restarts=restarts
-    )
+    plan = Plan(engine, jobs, kills, stops, supervisors, restarts, pace)
     with scratch() as folder, contextlib.ExitStack() as stack:
         redis: RedisServer | None = None
         if on_redis:
@@ -326,7 +344,7 @@ def prove(
             "stops": len(disturbance.stopped),
             "supervisors_killed": disturbance.supervisors,
             "redis_restarts": disturbance.restarts,
-            "lease_s": LEASE,
+            "recovery": recovery(runs, disturbance, lease=LEASE),
             "runs": len(runs),
             "extra_runs": len(runs) - len(stories),
             "rescues": sum(story.job.crashes for story in stories),
@@ -338,16 +356,19 @@ def prove(
         }
 
 
+ON_REDIS = ("direct", "dramatiq", "huey", "celery", "rq", "arq")
+
+
 def main(*, quick: bool = False) -> dict[str, object]:
     """5,000 jobs under 100 kills; 2,000 under 50 stops past the lease; each engine on Redis under 60 kills, 5 of the
-    supervisor and 5 restarts of Redis."""
+    supervisor and 5 restarts of Redis, and under 30 kills one by one, which tell how soon jobs run again."""
     scale = 10 if quick else 1
     figures: dict[str, object] = {
         "kill_9": prove(engine="direct", jobs=5000 // scale, kills=100 // scale, seed=1),
         "stopped_past_the_lease": prove(engine="direct", jobs=2000 // scale, stops=50 // scale, seed=2),
         "huey_kill_9": prove(engine="huey", jobs=1000 // scale, kills=20 // scale, seed=3),
     }
-    for number, engine in enumerate(("direct", "dramatiq", "huey", "celery", "rq", "arq"), 4):
+    for number, engine in enumerate(ON_REDIS, 4):
         few = 1 if quick else 5
         figures[f"{engine}_on_redis"] = prove(
             engine=engine,
@@ -357,5 +378,8 @@ def main(*, quick: bool = False) -> dict[str, object]:
             restarts=few,
             seed=number,
             on_redis=True,
+        )
+        figures[f"{engine}_on_redis_one_by_one"] = prove(
+            engine=engine, jobs=8000 // scale, kills=30 // scale, pace=0.8, seed=10 + number, on_redis=True
         )
     return figures
