@@ -70,6 +70,11 @@ class Maker:
             origin=request.origin,
         )
 
+    def limited(self, task: str, queue: str) -> bool:
+        """Return whether jobs of a task on a queue have limits, as far as this app knows."""
+        known = self.tasks.get(task)
+        return known is not None and bool(self._plan(known, queue))
+
     def takes_slots(self, task: str, queue: str) -> bool:
         """Return whether only so many jobs of a task on a queue may run at once, as far as this app knows."""
         known = self.tasks.get(task)

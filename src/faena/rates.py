@@ -94,6 +94,9 @@ class Plan:
         self._keyed = given if any(rule.per is not None for rule in given) else ()
         self._fixed = () if self._keyed else _merged(rule.gate({}) for rule in given)
 
+    def __bool__(self) -> bool:
+        return bool(self._fixed or self._keyed)
+
     def gates(self, args: bytes) -> tuple[Gate, ...]:
         """Return the gates of a job by its arguments, ordered by their names."""
         if not self._keyed:

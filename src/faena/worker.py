@@ -26,13 +26,8 @@ from faena.insights import other_engines
 from faena.intake import Intake, Pull, Serve
 from faena.isolation.pool import Pool
 from faena.job import Job, Record
-from faena.loops.admit import Admit
-from faena.loops.cron import Cron
-from faena.loops.forever import Step, forever
-from faena.loops.promote import Promote
-from faena.loops.prune import Prune
 from faena.loops.redeliver import Redeliver
-from faena.loops.rescue import Rescue
+from faena.loops.upkeep import Upkeep
 from faena.making import Maker
 from faena.ports.engine import Delivery, Engine, ServeOptions
 from faena.ports.store import Claim, Store, WorkerInfo
@@ -117,8 +112,7 @@ class Worker:
         self._tell_engine = Batch(self._deliver_again)
         self._threads = Threads("faena-deliver")
         self._maker = Maker(tasks, queues or {})
-        self._admit = Admit(store, self._deliver)
-        self._cron = self._make_cron(tuple(schedules))
+        self._upkeep = self._make_upkeep(tuple(schedules))
 
     @property
     def recycled(self) -> bool:
@@ -143,12 +137,8 @@ class Worker:
         executor = self._executor = self._make_executor(pool)
         heartbeat = self._make_heartbeat(executor)
         heartbeat.start()
-        ending = asyncio.Event()
-        loops = [loop.create_task(forever(name, step, ending)) for name, step in self._loops()]
-        if self._engine.capabilities.delivers:
-            admit = forever("admit", self._admit, ending, nudged=self._admit.nudged)
-            loops.append(loop.create_task(admit))
-        loops.append(loop.create_task(self._compare_engines()))
+        self._upkeep.start()
+        comparing = loop.create_task(self._compare_engines())
         intake = self._intake = self._make_intake()
         taking = loop.create_task(intake.run())
         taking.add_done_callback(lambda _: self._changed.set())
@@ -162,11 +152,10 @@ class Worker:
             raise
         finally:
             await self._drain(executor, taking)
-            ending.set()
-            self._admit.nudged.set()
             executor.close()
             await pool.close()
-            await asyncio.wait(loops, timeout=1.0)
+            comparing.cancel()
+            await self._upkeep.stop()
             await asyncio.to_thread(heartbeat.stop)
             self._threads.close()
             logger.info("worker %s has stopped", self.id, extra=self._about)
@@ -255,38 +244,26 @@ class Worker:
             on_released=self._redeliver,
         )
 
-    def _loops(self) -> Sequence[tuple[str, Step]]:
-        loops: list[tuple[str, Step]] = [
-            ("promote", Promote(self._store, self._deliver)),
-            ("rescue", Rescue(self._store, self._deliver, lease=self.options.lease)),
-            ("prune", Prune(self._store)),
-        ]
+    def _make_upkeep(self, schedules: Sequence[Declared]) -> Upkeep:
+        options, redeliver = self.options, None
         if self._engine.capabilities.delivers:
-            queues = self.options.queues
-            age = self.options.redeliver_after
+            queues, age = options.queues, options.redeliver_after
             redeliver = Redeliver(self._store, self._deliver, queues=queues, depth=self._depth, age=age)
-            loops.append(("redeliver", redeliver))
-        if self._cron is not None:
-            loops.append(("cron", self._cron))
-        return loops
-
-    def _make_cron(self, declared: Sequence[Declared]) -> Cron | None:
-        if self._settings is not None and not self._settings.queue_enabled:
-            return None  # nothing new is accepted
-        return Cron(
+        return Upkeep(
             self._store,
             self._deliver,
+            lease=options.lease,
             maker=self._maker,
-            declared=declared,
+            redeliver=redeliver,
+            schedules=schedules,
             app_ref=self._app_ref,
-            on_held_back=self._admit.nudged.set,
+            enabled=self._settings is None or self._settings.queue_enabled,
         )
 
     def _ended(self, job: Job, ended: Callable[[], None] | None) -> None:
-        """An attempt is concluded: if it had a slot, another job may have it."""
         if ended is not None:
             ended()
-        self._admit.nudge(limited=self._maker.takes_slots(job.task, job.queue))
+        self._upkeep.ended(job)
 
     def _make_heartbeat(self, executor: Executor) -> Heartbeat:
         return Heartbeat(
@@ -366,7 +343,9 @@ class Worker:
             self._changed.set()
 
     def _redeliver(self, job: Job) -> None:
-        """A job was handed back: tell the engine, for other workers."""
+        """A job was handed back: tell the engine, for other workers. One with limits is held back: `admit` has it."""
+        if self._maker.limited(job.task, job.queue):
+            return
         delivery = Delivery(job_id=job.id, task=job.task, queue=job.queue, priority=job.priority)
         telling = asyncio.ensure_future(self._tell_engine(delivery))
         self._telling.add(telling)
