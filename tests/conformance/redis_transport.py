@@ -19,38 +19,14 @@ OURS = (FAENA,) if os.environ.get("EVERY_COMMAND") else ()
 """``faena worker`` reads all engines on Redis by the same code: with EVERY_COMMAND=1 each case is run with it, too."""
 
 
-class Server:
-    """The server of a process's tests; it may be down."""
-
-    def __init__(self) -> None:
-        self._server = RedisServer()
-        self._runs = False
-        self.url = self._server.url
-        self.client = Redis(port=self._server.port)
-
-    def start(self) -> None:
-        if not self._runs:
-            self._server.start()
-            self._runs = True
-
-    def kill(self) -> None:
-        if self._runs:
-            self._server.kill()
-            self._runs = False
-
-    def close(self) -> None:
-        self.client.close()
-        self._server.close()
-
-
 class RedisTransport(Transport):
     """Keys on a server that is there for this process's tests."""
 
     engine_class: ClassVar[Callable[[str], OnRedis]]
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: RedisServer) -> None:
         self.server = server
-        self.redis = server.client
+        self.redis = Redis(port=server.port)
 
     def maker(self) -> Callable[[], Engine]:
         return partial(type(self).engine_class, self.server.url)
@@ -70,15 +46,14 @@ class RedisTransport(Transport):
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[Server]:
-    server = Server()
-    server.start()
-    yield server
-    server.close()
+def redis_server() -> Iterator[RedisServer]:
+    """The server of a process's tests; it may be down."""
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture
-def fresh_server(redis_server: Server) -> Server:
+def fresh_server(redis_server: RedisServer) -> RedisServer:
     redis_server.start()
-    redis_server.client.flushall()
+    redis_server.flush()
     return redis_server

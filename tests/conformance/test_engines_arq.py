@@ -6,13 +6,14 @@ import pickle
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.conformance.redis_transport import OURS, RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import OURS, RedisTransport, fresh_server, redis_server
 
 from faena.engines.arq import JOB, QUEUE, ARQEngine, check_version, encode
 from faena.ports.engine import Delivery
 from faena.testing.engines import EngineConformance, ProcessConformance, Transport, WorkerConformance
 from faena.testing.engines.bench import Bench
 from faena.testing.engines.processes import Crew
+from faena.testing.servers import RedisServer
 
 __all__ = ["fresh_server", "redis_server"]
 
@@ -55,7 +56,7 @@ class ARQTransport(RedisTransport):
 
 class OnARQ:
     @pytest.fixture
-    def transport(self, fresh_server: Server) -> Transport:
+    def transport(self, fresh_server: RedisServer) -> Transport:
         return ARQTransport(fresh_server)
 
 

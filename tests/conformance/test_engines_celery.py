@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.conformance.redis_transport import OURS, RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import OURS, RedisTransport, fresh_server, redis_server
 
 from faena.engines.celery import PREFIX, CeleryEngine, check_version, message
 from faena.ports.engine import Delivery
@@ -20,6 +20,7 @@ from faena.testing.engines import (
 )
 from faena.testing.engines.bench import Bench
 from faena.testing.engines.processes import Crew
+from faena.testing.servers import RedisServer
 
 __all__ = ["fresh_server", "redis_server"]
 
@@ -69,7 +70,7 @@ class CeleryTransport(RedisTransport):
 
 class OnCelery:
     @pytest.fixture
-    def transport(self, fresh_server: Server) -> Transport:
+    def transport(self, fresh_server: RedisServer) -> Transport:
         return CeleryTransport(fresh_server)
 
 

@@ -14,7 +14,7 @@ import dramatiq
 import psutil
 import pytest
 from dramatiq.brokers.redis import RedisBroker
-from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import RedisTransport, fresh_server, redis_server
 
 from faena.engines.dramatiq import DramatiqEngine
 from faena.engines.dramatiq.engine import check_version
@@ -28,6 +28,7 @@ from faena.testing.engines import (
 )
 from faena.testing.engines.bench import Bench
 from faena.testing.engines.processes import Crew
+from faena.testing.servers import RedisServer
 
 __all__ = ["fresh_server", "redis_server"]
 
@@ -88,7 +89,7 @@ class DramatiqTransport(RedisTransport):
 
 class OnDramatiq:
     @pytest.fixture
-    def transport(self, fresh_server: Server) -> Transport:
+    def transport(self, fresh_server: RedisServer) -> Transport:
         return DramatiqTransport(fresh_server)
 
 
@@ -136,8 +137,9 @@ class TestDramatiqInProcesses(OnDramatiq, ProcessConformance):
         assert "nowhere" in crew.logs()
 
 
-def test_dramatiqs_own_broker_reads_what_faena_sends(fresh_server: Server) -> None:
-    engine = DramatiqEngine(fresh_server.url)
+def test_dramatiqs_own_broker_reads_what_faena_sends(fresh_server: RedisServer) -> None:
+    # A namespace of its own: a worker of the test before may still be hanging up.
+    engine = DramatiqEngine(fresh_server.url, namespace="read-by-dramatiq")
     broker = RedisBroker(url=fresh_server.url, namespace=engine.namespace, middleware=[])
     engine.deliver(deliveries("job-1", "job-2"))
     fetched = [dramatiq.Message.decode(data) for data in broker.do_fetch("default", 10)]

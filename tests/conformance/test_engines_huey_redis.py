@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pytest
-from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import RedisTransport, fresh_server, redis_server
 
 from faena.engines.huey.engine import check_version
 from faena.engines.huey.redis import STAMP, HueyRedisEngine
@@ -17,6 +17,7 @@ from faena.testing.engines import (
     Transport,
     WorkerConformance,
 )
+from faena.testing.servers import RedisServer
 
 __all__ = ["fresh_server", "redis_server"]
 
@@ -58,7 +59,7 @@ class HueyRedisTransport(RedisTransport):
 
 class OnHueyRedis:
     @pytest.fixture
-    def transport(self, fresh_server: Server) -> Transport:
+    def transport(self, fresh_server: RedisServer) -> Transport:
         return HueyRedisTransport(fresh_server)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import RedisTransport, fresh_server, redis_server
 from tests.conformance.test_engines_arq import ARQTransport
 from tests.conformance.test_engines_celery import CeleryTransport
 from tests.conformance.test_engines_rq import RQTransport
@@ -15,6 +15,7 @@ from tests.conformance.test_engines_rq import RQTransport
 from faena.testing.engines.bench import Bench, opened_bench
 from faena.testing.engines.processes import Crew
 from faena.testing.engines.witness import VARIABLE, Witness
+from faena.testing.servers import RedisServer
 
 __all__ = ["fresh_server", "redis_server"]
 
@@ -45,7 +46,7 @@ def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Witness:
 
 @pytest_asyncio.fixture(params=[CeleryInOrder, PreforkInOrder, RQInOrder, ARQInOrder])
 async def bench(
-    request: pytest.FixtureRequest, fresh_server: Server, tmp_path: Path, witness: Witness
+    request: pytest.FixtureRequest, fresh_server: RedisServer, tmp_path: Path, witness: Witness
 ) -> AsyncIterator[Bench]:
     transport: RedisTransport = request.param(fresh_server)
     async with opened_bench(transport, tmp_path, witness) as bench:

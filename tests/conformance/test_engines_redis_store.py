@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import RedisTransport, fresh_server, redis_server
 from tests.conformance.test_engines_dramatiq import DramatiqTransport
 from tests.conformance.test_engines_huey_redis import HueyRedisTransport
 
@@ -19,7 +19,7 @@ __all__ = ["fresh_server", "redis_server"]
 
 
 @pytest.fixture(scope="module")
-def store_server(redis_server: Server) -> Iterator[RedisServer]:
+def store_server(redis_server: RedisServer) -> Iterator[RedisServer]:
     with RedisServer() as server:
         yield server
         server.close()
@@ -34,7 +34,7 @@ def store_url(store_server: RedisServer) -> str:
 class OnRedisStore(RedisTransport):
     """What keeps the jobs on the other server."""
 
-    def __init__(self, server: Server, store_url: str) -> None:
+    def __init__(self, server: RedisServer, store_url: str) -> None:
         super().__init__(server)
         self._store_url = store_url
 
@@ -56,11 +56,11 @@ class HueyWithRedisStore(OnRedisStore, HueyRedisTransport):
 
 class TestDramatiqWithAWorkerOnRedis(WorkerConformance):
     @pytest.fixture
-    def transport(self, fresh_server: Server, store_url: str) -> Transport:
+    def transport(self, fresh_server: RedisServer, store_url: str) -> Transport:
         return DramatiqWithRedisStore(fresh_server, store_url)
 
 
 class TestHueyWithAWorkerOnRedis(WorkerConformance):
     @pytest.fixture
-    def transport(self, fresh_server: Server, store_url: str) -> Transport:
+    def transport(self, fresh_server: RedisServer, store_url: str) -> Transport:
         return HueyWithRedisStore(fresh_server, store_url)

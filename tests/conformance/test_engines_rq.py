@@ -7,12 +7,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.conformance.redis_transport import OURS, RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import OURS, RedisTransport, fresh_server, redis_server
 
 from faena.engines.rq import FUNCTION, JOB, QUEUE, RQEngine, check_version
 from faena.testing.engines import EngineConformance, ProcessConformance, Transport, WorkerConformance
 from faena.testing.engines.bench import Bench
 from faena.testing.engines.processes import Crew
+from faena.testing.servers import RedisServer
 
 __all__ = ["fresh_server", "redis_server"]
 
@@ -64,7 +65,7 @@ class RQTransport(RedisTransport):
 
 class OnRQ:
     @pytest.fixture
-    def transport(self, fresh_server: Server) -> Transport:
+    def transport(self, fresh_server: RedisServer) -> Transport:
         return RQTransport(fresh_server)
 
 

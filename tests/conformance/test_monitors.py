@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from tests.conformance.redis_transport import RedisTransport, Server, fresh_server, redis_server
+from tests.conformance.redis_transport import RedisTransport, fresh_server, redis_server
 from tests.conformance.test_engines_celery import CeleryTransport
 from tests.conformance.test_engines_rq import RQTransport
 
@@ -18,6 +18,7 @@ from faena.testing.engines.base import PATIENCE
 from faena.testing.engines.bench import Bench, opened_bench
 from faena.testing.engines.processes import Crew
 from faena.testing.engines.witness import VARIABLE, Witness
+from faena.testing.servers import RedisServer
 
 __all__ = ["fresh_server", "redis_server"]
 
@@ -30,7 +31,7 @@ def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Witness:
 
 @pytest_asyncio.fixture
 async def bench(
-    request: pytest.FixtureRequest, fresh_server: Server, tmp_path: Path, witness: Witness
+    request: pytest.FixtureRequest, fresh_server: RedisServer, tmp_path: Path, witness: Witness
 ) -> AsyncIterator[Bench]:
     transport: RedisTransport = request.param(fresh_server)
     async with opened_bench(transport, tmp_path, witness) as bench:

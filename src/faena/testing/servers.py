@@ -71,7 +71,9 @@ class RedisServer:
         return f"unix://{self._folder / 'redis.sock'}"
 
     def start(self) -> None:
-        """Start it and return when it answers."""
+        """Start it and return when it answers; one that runs goes on."""
+        if self._process is not None:
+            return
         command = [str(self._program), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", str(self._folder), "--unixsocket", str(self._folder / "redis.sock")]
         command += ["--logfile", str(self._folder / "redis.log"), *self._options]

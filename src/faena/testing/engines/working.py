@@ -104,12 +104,13 @@ class WorkerConformance(WorkerSuite):
         async with bench.worker(threads=1):
             busy = await bench.enqueue(name="busy", seconds=0.5)
             await bench.begun("busy")
-            jobs = [
-                await bench.enqueue(name=f"{queue}-{number}", queue=queue)
+            wanted = [
+                JobRequest(task="note", args={"name": f"{queue}-{number}"}, queue=queue)
                 for queue in ("low", "default", "high")
                 for number in (1, 2)
             ]
-            await asyncio.gather(*(bench.completed(job) for job in (busy, *jobs)))
+            inserted = await bench.client.enqueue_many(wanted)  # at once: while the only slot is busy
+            await asyncio.gather(*(bench.completed(job) for job in (busy, *(one.job for one in inserted))))
         order = [sight.name for sight in bench.witness.everything() if sight.what == "begin"]
         assert order == ["busy", "high-1", "high-2", "default-1", "default-2", "low-1", "low-2"]
 
