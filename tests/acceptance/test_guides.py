@@ -79,7 +79,7 @@ class Guide:
         exec(code, vars(self.module))
 
 
-@pytest.mark.parametrize("name", ["tasks", "retries"])
+@pytest.mark.parametrize("name", ["tasks", "retries", "steering", "why"])
 def test_a_guide_works_as_written(name: str) -> None:
     guide = Guide(name)
     definitions, *steps = guide.blocks

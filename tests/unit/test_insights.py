@@ -283,6 +283,12 @@ def test_every_reason_is_reached_by_a_test_of_this_file() -> None:
     assert [reason.name for reason in Reason if f"Reason.{reason.name}" not in text] == []
 
 
+def test_every_reason_is_in_the_guide() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "why.md").read_text("utf-8")
+    told = guide.partition("| `reason` |")[2]
+    assert [reason for reason in Reason if f"`{reason}`" not in told] == []
+
+
 def test_waiting_tasks_that_no_worker_lists_are_named() -> None:
     counts = [
         Count(queue="default", task=task, status=status, count=number)

@@ -35,9 +35,7 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Cancel every job that waits in a queue. Running jobs go on."""
-    if not yes:
-        typer.confirm(f"Cancel every job that waits in {queue!r}?", abort=True, err=True)
-    cli.run(_purge(cli, queue))
+    cli.run(_purge(cli, queue, ask=not yes))
 
 
 def by_queue(counts: Iterable[Count], known: Iterable[str]) -> Counts:
@@ -75,11 +73,13 @@ def _record(name: str, row: dict[Status, int], *, paused: bool) -> dict[str, str
     return {"name": name, "count": waiting, "paused": paused, **counts}
 
 
-async def _purge(cli: Command, queue: str) -> None:
+async def _purge(cli: Command, queue: str, *, ask: bool) -> None:
     from faena.cli.steering import check_known
 
     async with opened(cli) as desk:
         await check_known(cli, desk, "queue", queue)
+        if ask:
+            typer.confirm(f"Cancel every job that waits in {queue!r}?", abort=True, err=True)
         purged = await desk.client.purge(queue)
     if cli.as_json:
         cli.print_json({"queue": queue, "purged": purged})
