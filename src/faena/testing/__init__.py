@@ -16,4 +16,11 @@ from faena.testing.clock import FakeClock
 
 __all__ = ["FakeClock", "Testbed"]
 
-pytest.register_assert_rewrite("faena.testing.stores", "faena.testing.machine", "faena.testing.engines")
+pytest.register_assert_rewrite(
+    "faena.testing.stores",
+    "faena.testing.machine",
+    "faena.testing.side_by_side",
+    "faena.testing.model",
+    "faena.testing.model_lines",
+    "faena.testing.engines",
+)

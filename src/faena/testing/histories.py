@@ -17,7 +17,7 @@ LOG = NewEvent(type=EventType.LOG, event="info", message="line")
 
 # Delays and leases are whole seconds and clock steps never sum up to whole ones, so that nothing hangs on whether
 # a time that is exactly now has come.
-FORWARD = (0.001, 6.001, 31.001, 101.001, 600.001)
+FORWARD = (0.001, 4.001, 9.001, 31.001, 101.001, 600.001)
 BACK = (2.0317, 45.0317)
 
 # A gate's name always bears the same kinds of rules, and the same longest window and largest count are seen sooner or
@@ -37,6 +37,17 @@ AT_MOST: Final = {
 numbers = st.integers(0, 30)
 """Which of the jobs, or leases, that there have been (counted from the latest)."""
 several = st.lists(numbers, min_size=1, max_size=3)
+gates = st.sampled_from(
+    [(), (), (), (SLOW,), (SLOWER,), (ALONE,), (PAIRS,), (BOTH,), (SLOW, PAIRS), (SLOW, PAIRS, BOTH)]
+)
+crowds = st.fixed_dictionaries(
+    {
+        "task": st.sampled_from(["add", "resize"]),
+        "queue": st.sampled_from(["default", "default", "high"]),
+        "gates": gates,
+    }
+)
+"""What many jobs have in common that go one after the other."""
 new_jobs = st.fixed_dictionaries(
     {
         "task": st.sampled_from(["add", "resize"]),
@@ -49,9 +60,7 @@ new_jobs = st.fixed_dictionaries(
         "key_kept": st.sampled_from([0, 0, 0, 50, math.inf]),
         "key_bound": st.sampled_from([None, None, 20]),
         "on_conflict": st.sampled_from(OnConflict),
-        "gates": st.sampled_from(
-            [(), (), (), (SLOW,), (SLOWER,), (ALONE,), (PAIRS,), (BOTH,), (SLOW, PAIRS), (SLOW, PAIRS, BOTH)]
-        ),
+        "gates": gates,
         "idempotency": st.sampled_from(
             [None] * 6 + [Idempotency(key=key, digest=digest, kept=40) for key in "xy" for digest in "de"]
         ),
@@ -76,4 +85,5 @@ outcomes = st.fixed_dictionaries(
         "ttl": st.sampled_from([None, 20]),
     }
 )
+queues = st.sampled_from([("high", "default"), ("default",), ("default", "high")])
 leases = st.sampled_from([10, 60])
