@@ -153,7 +153,7 @@ def worth_claiming(connection: apsw.Connection, queues: Sequence[str], *, reques
 
 
 _SOME_PLAIN: Final = """
-    SELECT 1 FROM jobs WHERE status = 1 AND lane IS NULL AND queue = ?1
+    SELECT 1 FROM jobs INDEXED BY jobs_pending WHERE status = 1 AND lane IS NULL AND queue = ?1
         AND NOT EXISTS (SELECT 1 FROM pauses WHERE kind = 'queue' AND name = ?1) LIMIT 1"""
 _SOME_LANE: Final = """
     SELECT 1 FROM lanes WHERE queue = ?1 AND behind IS NULL AND paused = 0

@@ -108,11 +108,11 @@ def undelivered(ledger: Ledger, *, empty: Sequence[str], age: float, limit: int)
         SELECT {HEAD} FROM jobs
         WHERE status = 1 AND queue = ? AND delivered_at < ? ORDER BY delivered_at LIMIT ?"""
     overtaken = f"""
-        SELECT {HEAD} FROM jobs WHERE status = 1 AND lane IS NULL
+        SELECT {HEAD} FROM jobs INDEXED BY jobs_pending WHERE status = 1 AND lane IS NULL
             AND queue = ? AND priority = ? AND due_at < ? AND delivered_at < ? ORDER BY due_at LIMIT ?"""
     overtaken_in_lanes = f"""
-        SELECT {HEAD} FROM jobs WHERE status = 1 AND lane IS NOT NULL AND delivered_at IS NOT NULL
-            AND queue = ? AND priority = ? AND due_at < ? AND delivered_at < ? LIMIT ?"""
+        SELECT {HEAD} FROM jobs INDEXED BY jobs_given WHERE status = 1 AND lane IS NOT NULL
+            AND delivered_at IS NOT NULL AND queue = ? AND priority = ? AND due_at < ? AND delivered_at < ? LIMIT ?"""
     frontier = "SELECT queue, priority, max(due_at) FROM turns WHERE second <= ? GROUP BY queue, priority"
     connection = ledger.connection
     rows: dict[int, Any] = {}
