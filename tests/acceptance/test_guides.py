@@ -48,6 +48,8 @@ def working(app: Faena) -> Iterator[None]:
                 options=worker.WorkerOptions(queues=("high", "default", "media", "bulk"), threads=4),
                 settings=app.settings,
                 app_ref=None,
+                queues=app.queues,
+                schedules=app.schedules.values(),
             )
             stop.append(at_work.stop)
             running.set()
@@ -79,7 +81,7 @@ class Guide:
         exec(code, vars(self.module))
 
 
-@pytest.mark.parametrize("name", ["tasks", "retries", "steering", "why"])
+@pytest.mark.parametrize("name", ["tasks", "retries", "steering", "why", "limits", "unique", "schedules"])
 def test_a_guide_works_as_written(name: str) -> None:
     guide = Guide(name)
     definitions, *steps = guide.blocks
