@@ -42,7 +42,9 @@ PAUSE: Final = 1.0
 REJECTED: Final = "(rejected)"
 """The name of no task: ARQ drops what is called that."""
 LAST_WORDS: Final = 0.2
-"""Seconds for ARQ to clear up after the last jobs."""
+"""Seconds between two looks whether ARQ has cleared up after the last jobs, and between two tries to end it."""
+LAST_LOOKS: Final = 25
+"""So many looks, and it is ended all the same."""
 
 
 class HostedWorker(Protocol):
@@ -144,10 +146,14 @@ class Beside:
             self._failed = not self._stopping
             loop.call_soon_threadsafe(loop.call_later, LAST_WORDS, cancel)
 
+        looks = iter(range(LAST_LOOKS))
+
         def cancel() -> None:
-            if not main.done():  # what it waits for may swallow this: then again
-                main.cancel()
-                loop.call_later(LAST_WORDS, cancel)
+            if main.done():
+                return
+            if not _clearing_up(loop) or next(looks, None) is None:
+                main.cancel()  # what it waits for may swallow this: then again
+            loop.call_later(LAST_WORDS, cancel)
 
         main.add_done_callback(self._main_ended)
         await asyncio.to_thread(self._worker.start, threads=self._threads, grace=None, on_end=ended)
@@ -173,6 +179,13 @@ class Beside:
         again = self._stopping
         self._stopping = self._lanes.halted = True
         self._worker.stop(now=again)
+
+
+def _clearing_up(loop: asyncio.AbstractEventLoop) -> bool:
+    """ARQ still writes what became of a job. When it is ended meanwhile, its process ends with a traceback and status
+    1."""
+    coroutines = (task.get_coro() for task in asyncio.all_tasks(loop))
+    return any(getattr(coroutine, "__name__", None) == "run_job" for coroutine in coroutines)
 
 
 def _dump(value: dict[str, Any]) -> bytes:
