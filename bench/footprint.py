@@ -1,7 +1,9 @@
-"""What Faena costs when it does nothing: the import, an idle worker."""
+"""What Faena costs when it does nothing: the import, and an idle worker on each engine. And how soon a killed one is
+replaced: from `kill -9` to the next run of the job that it held."""
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import subprocess
 import sys
@@ -9,7 +11,10 @@ import time
 
 import psutil
 
+from bench.engines import ENGINES
 from bench.harness import app_in, environment, scratch, wait_until, worker
+from bench.kills import prove
+from faena.testing.servers import RedisServer
 
 IMPORT = "import time; t = time.perf_counter(); import faena; print(time.perf_counter() - t)"
 
@@ -25,10 +30,12 @@ def import_time(*, samples: int) -> dict[str, float]:
     return {"median_ms": statistics.median(times), "max_ms": max(times)}
 
 
-def idle_worker(engine: str, *, seconds: float) -> dict[str, float]:
+def idle_worker(engine: str, *, seconds: float, on_redis: bool) -> dict[str, float]:
     """Resident memory and processor time of a worker that waits, after it has run a job."""
-    with scratch() as folder, worker(folder, engine=engine, threads=8) as process:
-        app = app_in(folder, engine=engine)
+    with scratch() as folder, contextlib.ExitStack() as stack:
+        redis = stack.enter_context(RedisServer(folder)).url if on_redis else None
+        process = stack.enter_context(worker(folder, engine=engine, threads=8, redis=redis))
+        app = app_in(folder, engine=engine, redis=redis)
         app.tasks["noop"].enqueue().wait(timeout=30)
         app.close()
         seen = psutil.Process(process.pid)
@@ -44,11 +51,21 @@ def idle_worker(engine: str, *, seconds: float) -> dict[str, float]:
         }
 
 
+def after_kill(engine: str, *, jobs: int, on_redis: bool) -> object:
+    """From `kill -9` of a process to the next run of what it held, as `bench.kills` finds it out, with its settings."""
+    kills = max(2, jobs // 200)
+    proof = prove(engine=engine, jobs=jobs, kills=kills, pace=0.8, seed=21, on_redis=on_redis)
+    return {"faults": proof["faults"]} | dict(proof["recovery"])  # type: ignore[call-overload]
+
+
 def main(*, quick: bool = False) -> dict[str, object]:
     """Measure all of it."""
-    seconds = 3.0 if quick else 20.0
-    return {
-        "import": import_time(samples=5 if quick else 15),
-        "idle_worker_direct": idle_worker("direct", seconds=seconds),
-        "idle_worker_huey": idle_worker("huey", seconds=seconds),
-    }
+    seconds, jobs = (3.0, 400) if quick else (20.0, 3000)
+    figures: dict[str, object] = {"import": import_time(samples=5 if quick else 15)}
+    for engine, on_redis in [*((engine, True) for engine in ENGINES), ("direct", False), ("huey", False)]:
+        name = f"{engine}_on_{'redis' if on_redis else 'sqlite'}"
+        figures[name] = {
+            "idle": idle_worker(engine, seconds=seconds, on_redis=on_redis),
+            "kill_9_to_rerun": after_kill(engine, jobs=jobs, on_redis=on_redis),
+        }
+    return figures

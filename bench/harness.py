@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import apsw
@@ -35,10 +36,9 @@ def settings(folder: Path, *, engine: str, redis: str | None = None) -> Settings
     return Settings.load(data_dir=folder, store="redis", engine=engine, redis_url=redis)
 
 
-def app_in(folder: Path, *, engine: str, redis: str | None = None) -> Faena:
-    """The measured tasks, bound to a store in ``folder`` or in a Redis."""
-    from bench.tasks import app
-
+def app_in(folder: Path, *, engine: str, redis: str | None = None, module: str = "bench.tasks") -> Faena:
+    """The measured tasks of a module, bound to a store in ``folder`` or in a Redis."""
+    app: Faena = import_module(module).app
     bound = Faena("bench", settings(folder, engine=engine, redis=redis))
     bound._tasks = {name: task.bound_to(bound) for name, task in app.tasks.items()}
     return bound
@@ -53,22 +53,29 @@ def environment(redis: str | None = None) -> dict[str, str]:
 
 
 def worker_command(
-    folder: Path, *, engine: str, threads: int, processes: int = 1, store: str = "sqlite"
+    folder: Path,
+    *,
+    engine: str,
+    threads: int,
+    processes: int = 1,
+    store: str = "sqlite",
+    module: str = "bench.tasks",
 ) -> list[str]:
     """The command that starts a worker as a user would."""
-    options = ["--app", "bench.tasks:app", "--data-dir", str(folder), "--store", store, "--engine", engine]
+    options = ["--app", f"{module}:app", "--data-dir", str(folder), "--store", store, "--engine", engine]
     counts = ["--threads", str(threads), "--processes", str(processes)]
     return [sys.executable, "-m", "faena", "worker", *options, *counts]
 
 
 @contextlib.contextmanager
 def worker(
-    folder: Path, *, engine: str, threads: int, processes: int = 1
+    folder: Path, *, engine: str, threads: int, processes: int = 1, redis: str | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker for as long as the block lasts."""
-    command = worker_command(folder, engine=engine, threads=threads, processes=processes)
+    store = "sqlite" if redis is None else "redis"
+    command = worker_command(folder, engine=engine, threads=threads, processes=processes, store=store)
     with open(folder / "worker.log", "ab") as log:
-        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=environment(redis), stdout=log, stderr=log)
     try:
         yield process
     finally:

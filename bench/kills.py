@@ -92,10 +92,18 @@ class Run:
 class Crew:
     """`faena worker --processes 4` for as long as the block lasts; its supervisor may be killed, too."""
 
-    def __init__(self, folder: Path, *, engine: str, threads: int, redis: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        engine: str,
+        threads: int,
+        redis: str | None,
+        module: str = "bench.tasks",
+    ) -> None:
         store = "sqlite" if redis is None else "redis"
         self._command = worker_command(
-            folder, engine=engine, threads=threads, processes=PROCESSES, store=store
+            folder, engine=engine, threads=threads, processes=PROCESSES, store=store, module=module
         )
         self._env = environment(redis) | {"FAENA_LEASE": str(LEASE), "FAENA_MAX_CRASHES": "50"}
         self._log = folder / "worker.log"

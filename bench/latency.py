@@ -19,9 +19,13 @@ import httpx
 
 from bench.harness import PATIENCE, app_in, environment, scratch, worker
 from faena.task import JobRequest
+from faena.testing.servers import RedisServer
 
 SETTLE = 0.25
 """Seconds between two idle jobs, with some chance in it: no rhythm of the worker's own may help."""
+
+
+LONG_REST = 2.0
 
 
 def milliseconds(samples: list[float]) -> dict[str, float]:
@@ -34,12 +38,14 @@ def milliseconds(samples: list[float]) -> dict[str, float]:
     }
 
 
-async def _idle_starts(folder: Path, *, engine: str, samples: int) -> list[float]:
-    app = app_in(folder, engine=engine)
+async def _idle_starts(
+    folder: Path, *, engine: str, samples: int, redis: str | None, rest: float
+) -> list[float]:
+    app = app_in(folder, engine=engine, redis=redis)
     waits = []
     async with app.connect() as client:
         for number in range(samples + 3):
-            await asyncio.sleep(SETTLE + random.uniform(0, 0.1))
+            await asyncio.sleep(rest + random.uniform(0, 0.1))
             asked = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             inserted = await client.enqueue(JobRequest(task="stamp"))
             job = await client.wait(inserted.job.id, timeout=30)
@@ -48,10 +54,16 @@ async def _idle_starts(folder: Path, *, engine: str, samples: int) -> list[float
     return waits
 
 
-def idle_start(engine: str, *, samples: int) -> dict[str, float]:
-    """From the call of enqueue in one process to the function's first line in another, idle, one."""
-    with scratch() as folder, worker(folder, engine=engine, threads=8):
-        return milliseconds(asyncio.run(_idle_starts(folder, engine=engine, samples=samples)))
+def idle_start(
+    engine: str, *, samples: int, on_redis: bool = False, rest: float = SETTLE
+) -> dict[str, float]:
+    """From the call of enqueue in one process to the function's first line in another, idle, one; ``rest``: seconds
+    between two jobs, with some chance in it."""
+    with scratch() as folder, contextlib.ExitStack() as stack:
+        redis = stack.enter_context(RedisServer(folder)).url if on_redis else None
+        stack.enter_context(worker(folder, engine=engine, threads=8, redis=redis))
+        starts = _idle_starts(folder, engine=engine, samples=samples, redis=redis, rest=rest)
+        return milliseconds(asyncio.run(starts))
 
 
 _ONE_PROCESS = """
@@ -150,11 +162,19 @@ def post(engine: str, *, samples: int) -> dict[str, float]:
 def main(*, quick: bool = False) -> dict[str, object]:
     """Measure all of it."""
     samples = 15 if quick else 60
+    on_redis = {
+        f"idle_start_{engine}_on_redis{told}": idle_start(
+            engine, samples=max(5, samples // few), on_redis=True, rest=rest
+        )
+        for engine in ("direct", "huey", "dramatiq")
+        for told, rest, few in (("", SETTLE, 1), ("_after_2_s", LONG_REST, 4))
+    }
     return {
         "idle_start_direct_one_process": one_process("direct", samples=samples),
         "idle_start_huey_one_process": one_process("huey", samples=samples),
         "idle_start_direct_two_processes": idle_start("direct", samples=samples),
         "idle_start_huey_two_processes": idle_start("huey", samples=samples),
+        **on_redis,
         "post_jobs_direct_busy": post("direct", samples=samples * 10),
         "post_jobs_huey_busy": post("huey", samples=samples * 10),
         "processors": os.cpu_count(),

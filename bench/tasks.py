@@ -34,16 +34,17 @@ def trace(ctx: Context, number: int, folder: str) -> str:
     """Work for 5 to 20 ms, and leave a line for the start and one for the end outside the store: one file a
     process, written with one system call each, so that a kill can't tear a line. Returns which run this was."""
     run = f"{os.getpid()}-{time.monotonic_ns()}"
-    path = os.path.join(folder, f"{os.getpid()}.log")
-    _line(path, f"start {ctx.job_id} {run}")
+    leave_line(folder, f"start {ctx.job_id} {run}")
     ctx.emit("ran", {"run": run})
     ctx.progress(50)
     time.sleep(random.uniform(0.005, 0.020))
-    _line(path, f"end {ctx.job_id} {run}")
+    leave_line(folder, f"end {ctx.job_id} {run}")
     return run
 
 
-def _line(path: str, text: str) -> None:
+def leave_line(folder: str, text: str) -> None:
+    """Append a line to this process's file, with one system call."""
+    path = os.path.join(folder, f"{os.getpid()}.log")
     handle = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
     try:
         os.write(handle, f"{text}\n".encode())
