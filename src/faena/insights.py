@@ -141,7 +141,11 @@ async def _scheduled(store: Store, job: Job, obstacles: Obstacles) -> Why:
         now = f"; by now {words.listed(knowing)} knows it" if knowing else ""
         text = f"the worker that took it knows no task named {job.task}{now}, so it was put off {due}"
         return _why(job, Reason.UNKNOWN_TASK, text, until=job.due_at, known_by=knowing, **facts)
-    text = f"it asked to run later and waits {due}" if given_back else f"it is scheduled: it waits {due}"
+    text = (
+        f"it asked to run later and waits {due}"
+        if given_back
+        else f"it is scheduled for {words.when(job.due_at)}"
+    )
     text += f" ({told})" if given_back and told else ""
     return _why(job, Reason.SCHEDULED, text, until=job.due_at, **facts)
 

@@ -144,6 +144,58 @@ async def test_what_strangers_write_is_text_and_nothing_else(
     assert complaints == []
 
 
+async def test_a_waiting_job_says_why_and_a_queue_is_paused_and_resumed(
+    kit: Kit, page: Page, open_page: Open, complaints: list[str]
+) -> None:
+    await kit.beat("default", "media")
+    job = await kit.enqueue("thumbnail", args={"media_id": 1})
+    await open_page()
+    message = row(page, job.id).locator(".message")
+    await expect(message).to_have_text("Nothing is in its way: it may start at any moment")
+    await page.get_by_role("button", name="Pause the queue media").click()
+    queue = page.locator("#queues li", has_text="media")
+    await expect(queue).to_contain_text("paused, 1 waiting")
+    assert [one.queue for one in await kit.client.paused()] == ["media"]
+    await expect(message).to_contain_text("The queue media is paused since ")
+    await page.get_by_role("button", name="Resume the queue media").click()
+    await expect(queue).not_to_contain_text("paused")
+    assert await kit.client.paused() == []
+    await kit.claim(job.id)
+    await expect(message).to_have_text("")
+    assert complaints == []
+
+
+async def test_a_pause_from_elsewhere_is_seen_when_somebody_looks(
+    kit: Kit, page: Page, open_page: Open
+) -> None:
+    await open_page()
+    await expect(page.locator("#queues")).to_be_visible()
+    await kit.client.pause(queue="default")
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.get_by_role("button", name="Resume the queue default")).to_be_visible()
+
+
+async def test_schedules_are_shown_only_where_there_are_any(page: Page, open_page: Open) -> None:
+    await open_page()
+    await expect(page.locator("#queues")).to_be_visible()
+    await expect(page.locator("#schedules")).to_be_hidden()
+
+
+async def test_a_schedule_is_paused_and_run_from_the_page(
+    kit: Kit, page: Page, open_page: Open, complaints: list[str]
+) -> None:
+    await kit.client.put_schedule("hourly", "add", args={"a": 1}, every=3600)
+    await open_page()
+    await expect(page.locator("#schedules summary")).to_contain_text("next: hourly")
+    await page.locator("#schedules summary").click()
+    await page.get_by_role("button", name="Pause the schedule hourly").click()
+    await expect(page.locator('[data-schedule="hourly"]')).to_contain_text("paused")
+    assert (await kit.client.schedule("hourly")).paused
+    await page.get_by_role("button", name="Run the schedule hourly now").click()
+    await expect(page.locator("li.job .task")).to_have_text("add")
+    assert complaints == []
+
+
 async def test_a_demo_job_starts_from_the_page(page: Page, open_page: Open) -> None:
     await open_page()
     await page.get_by_role("button", name="Run", exact=True).click()

@@ -118,7 +118,7 @@ async def test_a_job_for_later_says_when(desk: Desk, ask: Ask) -> None:
     job = await desk.enqueue(delay=90.0)
     told = await ask(job)
     assert told.reason is Reason.SCHEDULED
-    assert told.text.startswith("it is scheduled: it waits until ")
+    assert told.text.startswith("it is scheduled for ")
     assert told.until == job.due_at
     assert told.facts["due_in"] == pytest.approx(90, abs=1)
 

@@ -1,4 +1,4 @@
-"""The page at ``/``: three static files, a client of the public API only.
+"""The page at ``/``: static files, a client of the public API only.
 
 Nothing is loaded from elsewhere and nothing is inline, so that the page keeps a strict content security policy.
 """
@@ -6,7 +6,7 @@ Nothing is loaded from elsewhere and nothing is inline, so that the page keeps a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
@@ -35,10 +35,10 @@ async def style() -> Response:
     return FileResponse(HERE / "app.css", media_type="text/css", headers=HEADERS)
 
 
-@router.get("/assets/app.js")
-async def script() -> Response:
+@router.get("/assets/{name}.js")
+async def script(name: Literal["app", "api", "pictures", "steering"]) -> Response:
     """How the page moves."""
-    return FileResponse(HERE / "app.js", media_type="text/javascript", headers=HEADERS)
+    return FileResponse(HERE / f"{name}.js", media_type="text/javascript", headers=HEADERS)
 
 
 @router.get("/favicon.ico")

@@ -2,6 +2,10 @@
 // and joins the two by each job's `seq`, so that nothing is missed and nothing goes backwards.
 // Text comes from strangers: it is only ever set as `textContent`.
 
+import { ago, attempt, call, find, soon } from "./api.js";
+import { drawResult, mayShowPictures } from "./pictures.js";
+import { drawQueues, lookAtSteering, whyOf } from "./steering.js";
+
 const PAGE = 50;
 const MOST = 200; // rows kept; older ones are a click away
 const FINAL = ["completed", "failed", "cancelled"];
@@ -14,7 +18,6 @@ const FILTERS = [
   { name: "Cancelled", statuses: ["cancelled"] },
 ];
 
-const find = (id) => document.getElementById(id);
 const list = find("jobs");
 const template = find("job");
 
@@ -26,35 +29,6 @@ let filter = FILTERS[0];
 let search = "";
 let cursor = null;
 let reading = 0; // the number of the last reading: an older answer is not wanted any more
-
-// ---- the API ------------------------------------------------------------------------------------------------
-
-async function call(method, path, body) {
-  const json = body !== undefined && !(body instanceof FormData);
-  const response = await fetch(path, {
-    method,
-    headers: json ? { "content-type": "application/json" } : {},
-    body: json ? JSON.stringify(body) : body,
-  });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.detail || `${method} ${path} was answered ${response.status}`);
-  return answer;
-}
-
-async function attempt(work) {
-  try {
-    await work();
-    find("notice").hidden = true;
-  } catch (error) {
-    tell(error instanceof TypeError ? "The server does not answer." : error.message);
-  }
-}
-
-function tell(words) {
-  const notice = find("notice");
-  notice.textContent = words;
-  notice.hidden = false;
-}
 
 // ---- the list -----------------------------------------------------------------------------------------------
 
@@ -82,6 +56,7 @@ async function readList() {
       early = null;
       missed.forEach(hear);
       drawSoon();
+      askWhySoon();
       lookAt([...jobs.values()].filter(mayShowPictures).map((job) => job.task_id)).catch(() => {});
     }
   }
@@ -103,6 +78,7 @@ function learn(job) {
 
 function forget(id) {
   jobs.delete(id);
+  whys.delete(id);
   rows.get(id)?.remove();
   rows.delete(id);
   changed.delete(id);
@@ -116,7 +92,10 @@ function hear(message) {
     return;
   }
   const { event } = message;
-  if (event.type === "status") countSoon();
+  if (event.type === "status") {
+    countSoon();
+    askWhySoon();
+  }
   const job = jobs.get(message.task_id);
   if (!job) {
     if (event.type === "status") listSoon();
@@ -131,16 +110,6 @@ function hear(message) {
   }
   changed.add(job.task_id);
   drawSoon();
-}
-
-function soon(work, wait) {
-  let timer = null;
-  return () => {
-    timer ??= setTimeout(() => {
-      timer = null;
-      work().catch(() => {}); // the connection's own state says that the server is gone
-    }, wait);
-  };
 }
 
 const listSoon = soon(readList, 250);
@@ -161,10 +130,6 @@ async function lookAt(ids) {
   }
 }
 
-function mayShowPictures(job) {
-  return job.topic === "media" && job.status === "completed" && job.result === undefined;
-}
-
 function lookSoon(id) {
   toLook.add(id);
   lookAtThem();
@@ -177,6 +142,7 @@ async function readCounts() {
     const count = queues.reduce((sum, queue) => sum + wanted.reduce((all, status) => all + queue[status], 0), 0);
     each.count.textContent = count.toLocaleString();
   }
+  drawQueues(queues);
 }
 
 // ---- drawing ------------------------------------------------------------------------------------------------
@@ -226,7 +192,8 @@ function drawJob(job) {
   part("track").setAttribute("aria-valuenow", percent);
   part("track").setAttribute("aria-valuetext", `${job.status}, ${percent} %`);
   part("percent").textContent = job.status === "processing" || percent > 0 ? `${percent} %` : "";
-  part("message").textContent = messageOf(job);
+  if (!isWaiting(job)) whys.delete(job.task_id);
+  part("message").textContent = whys.get(job.task_id) ?? messageOf(job);
   part("cancel").hidden = ended;
   part("cancel").disabled = job.cancel_requested;
   part("retry").hidden = !ended;
@@ -269,42 +236,49 @@ async function cancelJob(id) {
 function messageOf(job) {
   const attempts = job.attempt > 1 ? `attempt ${job.attempt} of ${job.max_attempts}` : "";
   const waits = job.status === "scheduled" ? `due ${new Date(job.due_at).toLocaleTimeString()}` : "";
-  const error = job.error && job.status !== "completed" ? `${job.error.type}: ${job.error.message}` : "";
+  const told = job.error?.message ? `${job.error.type}: ${job.error.message}` : job.error?.type;
+  const error = job.status === "completed" ? "" : told;
   const message = error || job.message || "";
   return [message, waits, attempts].filter(Boolean).join(" · ");
 }
 
-function drawResult(job, place) {
-  const pictures = job.status === "completed" ? picturesIn(job.result) : [];
-  place.hidden = pictures.length === 0;
-  if (pictures.length === 0 || place.dataset.shown === pictures[0]) return;
-  place.dataset.shown = pictures[0];
-  const image = Object.assign(document.createElement("img"), { src: pictures[0], alt: "The result", loading: "lazy" });
-  const words = document.createElement("p");
-  pictures.forEach((path, number) => {
-    const link = Object.assign(document.createElement("a"), { href: path, textContent: path.split("/").pop() });
-    words.append(number ? " · " : "", link);
-  });
-  const saved = job.result.optimized?.saved_percent ?? job.result.saved_percent;
-  if (typeof saved === "number") words.append(` · ${saved} % smaller`);
-  place.replaceChildren(image, words);
+// ---- why it waits -------------------------------------------------------------------------------------------
+
+const ASKED = 10; // rows that say why they wait: the first ones that can be seen
+const whys = new Map(); // id → the sentence
+
+function isWaiting(job) {
+  return job.status === "pending" || job.status === "scheduled";
 }
 
-function picturesIn(result, depth = 0) {
-  if (typeof result === "string") return /^\/media\/derived\/[^?#]+$/.test(result) ? [result] : [];
-  if (result === null || typeof result !== "object" || depth > 2) return [];
-  return Object.values(result).flatMap((value) => picturesIn(value, depth + 1));
+function canBeSeen(row) {
+  const { top, bottom } = row.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
 }
 
-const words = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
-function ago(time) {
-  const seconds = (new Date(time) - Date.now()) / 1000;
-  if (Math.abs(seconds) < 5) return "now";
-  if (Math.abs(seconds) < 60) return words.format(Math.round(seconds), "second");
-  if (Math.abs(seconds) < 3600) return words.format(Math.round(seconds / 60), "minute");
-  if (Math.abs(seconds) < 86400) return words.format(Math.round(seconds / 3600), "hour");
-  return words.format(Math.round(seconds / 86400), "day");
+async function askWhy() {
+  if (document.hidden || !socket) return;
+  const waiting = [...jobs.values()].filter((job) => isWaiting(job) && rows.get(job.task_id)?.isConnected);
+  const seen = waiting.filter((job) => canBeSeen(rows.get(job.task_id))).slice(0, ASKED);
+  for (const { task_id: id } of seen) {
+    const told = await whyOf(id).catch(() => null);
+    if (!told || !jobs.has(id) || !isWaiting(jobs.get(id))) continue;
+    whys.set(id, told.text[0].toUpperCase() + told.text.slice(1));
+    changed.add(id);
+  }
+  drawSoon();
 }
+
+const askWhySoon = soon(askWhy, 1200); // most jobs have begun by then
+document.addEventListener("steered", askWhySoon);
+
+function lookAround() {
+  if (document.hidden || !socket) return;
+  askWhySoon();
+  readCounts().catch(() => {});
+}
+setInterval(lookAround, 5000);
+document.addEventListener("visibilitychange", lookAround);
 
 setInterval(() => {
   for (const time of list.querySelectorAll("time")) time.textContent = ago(time.dateTime);
@@ -333,7 +307,7 @@ function receive(message) {
   else if (message.type === "subscribed") {
     failures = 0;
     show("live", "Live");
-    Promise.all([readList(), readCounts()]).catch(() => {});
+    Promise.all([readList(), readCounts(), lookAtSteering()]).catch(() => {});
     offer().catch(() => {});
   }
 }
