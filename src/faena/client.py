@@ -24,6 +24,7 @@ from faena.errors import (
     InvalidOptions,
     NotFound,
     QueueDisabled,
+    Rejected,
     StoreDown,
     WaitTimeout,
 )
@@ -55,7 +56,8 @@ class Retried(Record, frozen=True):
     jobs: tuple[Job, ...]
     """The new jobs."""
     left: int
-    """Failed jobs of the same filter that were not looked at yet (counted up to ten thousand)."""
+    """Failed jobs of the same filter that were not run again yet (counted up to ten thousand): they are beyond the
+    limit, or no task of this app takes them any more."""
 
 
 class Client(Scheduling):
@@ -111,15 +113,7 @@ class Client(Scheduling):
         for some in _chunks(requests):
             jobs += [self._new_job(request) for request in some]
             await asyncio.sleep(0)  # checking many must not keep the loop from everyone else
-        inserted: list[Inserted] = []
-        for chunk in _chunks(jobs):
-            stored = await self.store.insert(chunk)
-            ready = [one.job for new, one in zip(chunk, stored, strict=True) if self._delivers(new, one)]
-            await self._deliver([_delivery(job) for job in ready])
-            if any(self._held_back(one) for one in stored):
-                await self._admit_batched(None)
-            inserted += stored
-        return inserted
+        return await self._store(jobs)
 
     async def cancel(self, job_id: str) -> CancelResult:
         """Cancel a waiting job at once, ask a running one to stop; raises `NotFound`."""
@@ -157,9 +151,10 @@ class Client(Scheduling):
             now = self._clock()
             while failed and len(jobs) < wanted:
                 some, failed = failed[: wanted - len(jobs)], failed[wanted - len(jobs) :]
-                requests = [_once_again(job, now) for job in some if job.task in self.tasks]
-                answers = await self.enqueue_many(requests)
+                made = [new for job in some if (new := self._made_again(job, now)) is not None]
+                answers = await self._store(made)
                 jobs += [one.job for one in answers if not (one.duplicate or one.conflict)]
+                left += len(some) - len(made)
             left += len(failed)
             if left >= COUNTED:
                 break
@@ -254,6 +249,24 @@ class Client(Scheduling):
         if not self.enabled:
             raise QueueDisabled("the queue is switched off: nothing new is accepted until QUEUE_ENABLED=1")
         return self._maker.make(request)
+
+    def _made_again(self, job: Job, now: float) -> NewJob | None:
+        """Return a failed job's next one; None: its task is unknown here, or takes other arguments now."""
+        try:
+            return self._new_job(_once_again(job, now))
+        except Rejected:
+            return None
+
+    async def _store(self, jobs: Iterable[NewJob]) -> list[Inserted]:
+        inserted: list[Inserted] = []
+        for chunk in _chunks(jobs):
+            stored = await self.store.insert(chunk)
+            ready = [one.job for new, one in zip(chunk, stored, strict=True) if self._delivers(new, one)]
+            await self._deliver([_delivery(job) for job in ready])
+            if any(self._held_back(one) for one in stored):
+                await self._admit_batched(None)
+            inserted += stored
+        return inserted
 
     def _delivers(self, new: NewJob, inserted: Inserted) -> bool:
         """Whether the engine is to be told: of a new job, and of one that was debounced and may be due by that."""

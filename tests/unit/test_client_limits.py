@@ -261,6 +261,20 @@ async def test_only_failed_jobs_of_the_filter_are_run_again(client: Client) -> N
         await client.retry_many(Query(), canary=0)
 
 
+async def test_failed_jobs_that_nobody_takes_any_more_are_left(client: Client, store: MemoryStore) -> None:
+    jobs = await failed(client, 2)
+    gone, changed = Faena(), Faena()
+
+    @changed.task(name="plain")
+    def takes_something_else(what: str) -> None: ...
+
+    for other in (gone, changed):
+        elsewhere = Client(store, client.engine, other.tasks)  # type: ignore[arg-type]
+        retried = await elsewhere.retry_many(Query())
+        assert (retried.jobs, retried.left) == ((), len(jobs))
+        await elsewhere.close()
+
+
 async def test_a_schedule_is_put_listed_run_and_dropped(client: Client, engine: KeepingEngine) -> None:
     schedule = await client.put_schedule("hourly", "plain", every=3600, args={"number": 1})
     assert (schedule.source, schedule.next_at) == ("api", NOW + 3600 - NOW % 3600)
