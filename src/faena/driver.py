@@ -259,7 +259,7 @@ def _result(job: Job) -> dict[str, Any]:
         "task": job.task,
         "status": str(job.status),
         "result": None if job.result is None else msgspec.json.decode(job.result),
-        "error": None if job.error is None else f"{job.error.type}: {job.error.message}",
+        "error": None if job.error is None else job.error.told,
         "progress": job.progress,
         "message": job.message,
         "attempt": job.attempt,

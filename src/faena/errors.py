@@ -174,7 +174,7 @@ class JobFailed(JobNotDone):
 
     def __init__(self, job_id: str, failure: Failure | None) -> None:
         self.failure = failure
-        told = f"{failure.type}: {failure.message}" if failure else "no reason was stored"
+        told = failure.told if failure else "no reason was stored"
         super().__init__(job_id, f"failed: {told}")
 
 

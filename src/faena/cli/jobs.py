@@ -276,7 +276,7 @@ def _facts(job: Job) -> list[tuple[str, RenderableType]]:
         ("again", f"of {job.origin}" if job.origin else None),
         ("arguments", Text(job.args.decode())),
         ("result", Text(job.result.decode()) if job.result is not None else None),
-        ("error", Text(f"{job.error.type}: {job.error.message}", style="red") if job.error else None),
+        ("error", Text(job.error.told, style="red") if job.error else None),
     ]
     return [(name, value) for name, value in facts if value is not None]
 

@@ -59,7 +59,7 @@ class Book:
                 "expires_at": max(now + (kept if ttl is None else ttl), row.kept_until),
             }
         if step in (Step.RETRY, Step.FAIL, Step.CRASH) and (error := changes.get("error")):
-            told = f"{error.type}: {error.message}"
+            told = error.told
         job = self.write(row, told=told, status=status, **changes)
         if status is Status.PENDING:
             row.delivered_at = None if self.lines.held_back(row) else now

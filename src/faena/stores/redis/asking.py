@@ -43,7 +43,7 @@ def outcomes(several: Sequence[Outcome]) -> list[bytes]:
             results.append(one.result)
         place = None if one.result is None else len(results)
         error = None if one.error is None else encode_json(one.error).decode()
-        text = None if one.error is None else f"{one.error.type}: {one.error.message}"
+        text = None if one.error is None else one.error.told
         told.append(
             (one.job_id, one.token, one.step, error, text, one.delay, one.message, one.ttl, place),
         )

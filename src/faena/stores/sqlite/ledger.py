@@ -310,4 +310,4 @@ class Ledger:
 
 def failure_text(failure: Failure | None) -> str | None:
     """Return a failure as an event's message."""
-    return None if failure is None else f"{failure.type}: {failure.message}"
+    return None if failure is None else failure.told

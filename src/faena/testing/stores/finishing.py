@@ -131,6 +131,11 @@ class Finishing(StoreSuite):
         assert (await desk.last_event(job)).message == f"{BOOM.type}: {BOOM.message}"
         assert (await desk.look(job)).message == "a note"
 
+    async def test_a_failure_without_words_is_told_by_its_type(self, desk: Desk) -> None:
+        job = await desk.running(max_attempts=2)
+        await desk.finish(job, Step.RETRY, error=Failure(type="Retry", message=""))
+        assert (await desk.last_event(job)).message == "Retry"
+
     async def test_a_step_that_ends_no_attempt_is_refused(self, desk: Desk) -> None:
         job = await desk.running()
         with pytest.raises(IllegalStep):
