@@ -75,7 +75,7 @@ class Attempt:
         "overdue",
         "reports",
         "runner",
-        "taken",
+        "started",
         "task",
         "why",
     )
@@ -84,8 +84,7 @@ class Attempt:
         self.job = job
         self.lease_until = lease_until
         """When the lease is over at the latest, by the monotonic clock."""
-        self.taken = monotonic()
-        """When it was handed to this worker, by the monotonic clock."""
+        self.started = monotonic()
         self.task: Task[Any, Any] | None = None
         self.runner: Runner | None = None
         self.handle: Any = None

@@ -72,14 +72,12 @@ class Executor:
         """Run one attempt to its end; ``lease_until`` by the monotonic clock. Calls ``ended`` once when it is
         concluded, which may be before this returns (a function that does not end is left behind). A job that gets no
         slot in time is handed back; one with ``ended`` has a slot in the engine that waits for it. Never raises."""
-        attempt = Attempt(claim.job, lease_until=lease_until)
-        attempt.ended = ended
         if ended is not None:
             self.slots.occupy()
         elif not await self.slots.enter():
-            await self._release(attempt)
+            await self.hand_back(claim)
             return
-        self.running.add(attempt)
+        attempt = self._begin(claim, lease_until, ended)
         outcome: Outcome | None
         try:
             task = self._resolve(attempt)
@@ -92,7 +90,9 @@ class Executor:
 
     async def hand_back(self, claim: Claim) -> None:
         """Release a job that was claimed and not started."""
-        await self._release(Attempt(claim.job, lease_until=monotonic()))
+        attempt = Attempt(claim.job, lease_until=monotonic())
+        self.running.add(attempt)
+        await self._finish(attempt, outcomes.released(claim.job))
 
     def held(self, attempt: Attempt, held: Held) -> None:
         """Take up what the store answered to a report, or to the heartbeat."""
@@ -106,9 +106,11 @@ class Executor:
         self.stopping.close()
         self.threads.close()
 
-    async def _release(self, attempt: Attempt) -> None:
+    def _begin(self, claim: Claim, lease_until: float, ended: Callable[[], None] | None) -> Attempt:
+        attempt = Attempt(claim.job, lease_until=lease_until)
+        attempt.ended = ended
         self.running.add(attempt)
-        await self._finish(attempt, outcomes.released(attempt.job))
+        return attempt
 
     def _resolve(self, attempt: Attempt) -> Task[Any, Any]:
         """Find the task and the place where it runs."""
@@ -192,7 +194,7 @@ class Executor:
         """The function has ended (or is left behind): another one may run."""
         if not attempt.freed:
             attempt.freed = True
-            self.slots.leave(taken=attempt.taken)
+            self.slots.leave(entered=attempt.started)
             self._on_change()
 
     async def _finish(self, attempt: Attempt, outcome: Outcome | None) -> None:

@@ -129,7 +129,9 @@ class Heartbeat:
         worn = [one for one in attempts if one.lease_until - now < self._lease * EXTEND_BELOW]
         await self._extend(store, worn)
         rest = [one for one in attempts if one.lease_until - now >= self._lease * EXTEND_BELOW]
-        await self._look(store, [one for one in rest if not one.cancelled and now - one.taken >= self._every])
+        await self._look(
+            store, [one for one in rest if not one.cancelled and now - one.started >= self._every]
+        )
         if now >= self._next_beat:
             await store.beat(self._describe(), ttl=self._lease)
             self._next_beat = now + self._beat_every

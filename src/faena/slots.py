@@ -1,7 +1,7 @@
 """The slots of a worker: how many functions run at once, and how many jobs a free slot takes.
 
 A claim costs the store little more for a dozen jobs than for one. So while jobs are short, a free slot takes several
-with one claim, which run there one after the other, all within a few milliseconds. When a job takes longer, each free
+with one claim, which run there one after the other, all within a few milliseconds. When jobs take longer, each free
 slot takes one again, and who waits for a slot that does not come free is handed back.
 """
 
@@ -13,7 +13,9 @@ from time import monotonic
 from typing import Final
 
 SHORT: Final = 0.01
-"""Seconds that a short job takes at most from its claim to its end, its wait for a slot included."""
+"""Seconds that all jobs which a slot takes at once may take together."""
+LONG: Final = 0.1
+"""Seconds that no short job takes, however busy the machine is with other things."""
 RUN: Final = 32
 """After so many short jobs in a row each slot takes one job more."""
 DEEPEST: Final = 16
@@ -34,6 +36,7 @@ class Slots:
         """Since when, and who waits for a slot."""
         self._timer: asyncio.TimerHandle | None = None
         self._in_a_row = 0
+        """Short jobs; one that took a little longer, perhaps by chance, halves it."""
         self._closed = False
         self.busy = 0
         """How many functions run."""
@@ -44,8 +47,11 @@ class Slots:
     def room(self) -> int:
         """How many jobs may be taken now."""
         free = self._count - self.busy - self.waiting
-        each = min(1 + self._in_a_row // RUN, DEEPEST)
-        return max(free, min(free * each, MOST))
+        return max(free, min(free * self._each, MOST))
+
+    @property
+    def _each(self) -> int:
+        return min(1 + self._in_a_row // RUN, DEEPEST)
 
     def occupy(self) -> None:
         """Occupy a slot at once, for who counts them himself."""
@@ -67,10 +73,10 @@ class Slots:
         finally:
             self.waiting -= 1
 
-    def leave(self, *, taken: float) -> None:
-        """Free a slot whose job was taken at that moment of the monotonic clock: the next one gets it."""
+    def leave(self, *, entered: float) -> None:
+        """Free a slot that was entered at that moment of the monotonic clock: the next one gets it."""
         now = monotonic()
-        self._in_a_row = self._in_a_row + 1 if now - taken <= SHORT else 0
+        self._learn(now - entered)
         self.busy -= 1
         self._send_away(now - PATIENCE)
         while self._queue and self.busy < self._count:
@@ -78,6 +84,12 @@ class Slots:
             if not answer.done():
                 self.busy += 1
                 answer.set_result(True)
+
+    def _learn(self, took: float) -> None:
+        if took * self._each <= SHORT:
+            self._in_a_row = min(self._in_a_row + 1, RUN * DEEPEST)
+        else:
+            self._in_a_row = self._in_a_row // 2 if took <= LONG else 0
 
     def close(self) -> None:
         """Let nobody wait any more."""

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from ringing import Ringing
 
 from crew_kit import crew
 from faena import slots as slots_module
@@ -22,7 +23,7 @@ async def run(slots: Slots, count: int, *, took: float = 0.0) -> None:
     """Let so many jobs enter and leave, one after the other."""
     for _ in range(count):
         assert await slots.enter()
-        slots.leave(taken=monotonic() - took)
+        slots.leave(entered=monotonic() - took)
 
 
 async def test_a_slot_takes_one_job_until_it_is_known_that_jobs_are_short() -> None:
@@ -41,11 +42,28 @@ async def test_after_each_run_of_short_jobs_a_slot_takes_one_more() -> None:
     assert rooms == [*range(1, DEEPEST + 1), DEEPEST, DEEPEST, DEEPEST, DEEPEST]
 
 
-async def test_one_longer_job_and_a_slot_takes_one_job_again() -> None:
+async def test_one_long_job_and_a_slot_takes_one_job_again() -> None:
     slots = Slots(4)
     await run(slots, RUN * DEEPEST)
-    await run(slots, 1, took=0.05)
+    await run(slots, 1, took=0.5)
     assert slots.room == 4
+
+
+async def test_a_job_that_took_a_little_longer_halves_what_a_slot_takes() -> None:
+    slots = Slots(1)
+    await run(slots, RUN * DEEPEST)
+    await run(slots, 1, took=0.05)
+    assert slots.room == 1 + DEEPEST // 2
+    await run(slots, 5, took=0.05)
+    assert slots.room == 1
+
+
+async def test_a_slot_takes_no_more_jobs_than_it_ends_within_a_few_milliseconds() -> None:
+    slots, rooms = Slots(1), set[int]()
+    for _ in range(50):
+        await run(slots, RUN, took=0.0024)
+        rooms.add(slots.room)
+    assert max(rooms) == 5
 
 
 async def test_only_free_slots_take_more_and_all_of_them_together_no_more_than_a_bound() -> None:
@@ -74,7 +92,7 @@ async def test_who_waits_enters_in_order_and_never_more_than_there_are_slots() -
         most = max(most, slots.busy)
         order.append(number)
         await asyncio.sleep(0)
-        slots.leave(taken=monotonic())
+        slots.leave(entered=monotonic())
 
     await asyncio.gather(*(job(number) for number in range(50)))
     assert (order, most, slots.busy, slots.waiting) == ([*range(50)], 2, 0, 0)
@@ -88,7 +106,7 @@ async def test_who_waits_in_vain_is_sent_away_and_a_slot_takes_one_job_again() -
     began = monotonic()
     assert not any(await asyncio.gather(slots.enter(), slots.enter()))
     assert monotonic() - began >= slots_module.PATIENCE / 2
-    slots.leave(taken=monotonic())
+    slots.leave(entered=monotonic())
     assert slots.room == 1
 
 
@@ -100,7 +118,7 @@ async def test_who_waited_too_long_because_the_loop_was_held_up_does_not_begin(
     late = asyncio.ensure_future(slots.enter())
     await asyncio.sleep(0)
     monkeypatch.setattr(slots_module, "PATIENCE", 0.0)  # as if it were over
-    slots.leave(taken=monotonic())
+    slots.leave(entered=monotonic())
     assert await late is False
     assert slots.busy == 0
 
@@ -123,7 +141,7 @@ async def test_a_waiter_that_was_cancelled_gets_no_slot() -> None:
     await asyncio.sleep(0)
     gone.cancel()
     await asyncio.sleep(0)
-    slots.leave(taken=monotonic())
+    slots.leave(entered=monotonic())
     assert await next_one is True
     assert (slots.busy, slots.waiting) == (1, 0)
 
@@ -191,3 +209,21 @@ async def test_jobs_that_turn_out_to_be_long_are_handed_back_and_told_to_the_eng
         assert [job.id for job in told] == [job.id for job in jobs[2 : 2 * DEEPEST]]
         running = [count.count for count in await at_work.store.counts() if count.status is Status.PROCESSING]
         assert running == [2]
+
+
+async def test_jobs_that_an_engine_brings_wait_for_a_slot_too() -> None:
+    async with crew(engine=Ringing(), threads=2) as at_work:
+        jobs = JobFactory().several(6, task="waits_for_ever", args=b"{}")
+        await at_work.store.insert(jobs)
+        while at_work.worker._executor is None:
+            await asyncio.sleep(0)
+        claims = await at_work.store.claim(
+            [job.id for job in jobs], worker=at_work.worker.id, lease=60, request="one"
+        )
+        for claim in claims:
+            at_work.worker.take(claim, monotonic() + 60)
+        for job in jobs[:2]:
+            await at_work.started(job.id)
+        for job in jobs[2:]:
+            await at_work.until(job.id, lambda story: story.job.status is Status.PENDING)
+        assert len(at_work.worker.describe().running) == 2
