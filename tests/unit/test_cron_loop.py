@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,6 +25,7 @@ from faena.ports.engine import Delivery
 from faena.ports.store import Inserted, Query
 from faena.schedule import Schedule
 from faena.stores.memory import MemoryStore
+from faena.stores.sqlite.store import SQLiteStore
 from faena.testing.clock import FakeClock
 from faena.ticks import ticks
 
@@ -143,6 +146,34 @@ async def test_two_schedulers_take_each_tick_once_over_a_change_of_the_clocks(
     expected = [tick for tick in islice(ticks(schedule, begin), 400) if tick <= world.clock.now]
     assert world.store.taken == expected
     assert (await world.the()).runs == len(expected)
+
+
+async def test_several_schedulers_on_one_database_make_one_job_for_each_tick(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+    stores = [SQLiteStore(tmp_path / "faena.db", clock=clock) for _ in range(3)]
+    for store in stores:
+        await store.open()
+    delivered: list[str] = []
+
+    async def deliver(deliveries: Sequence[Delivery]) -> None:
+        delivered.extend(delivery.job_id for delivery in deliveries)
+
+    try:
+        client = Client(stores[0], DirectEngine(), app.tasks, clock=clock)
+        await client.put_schedule("s", "clean", cron="*/5 * * * *", overlap="allow")
+        maker = Maker(app.tasks, {})
+        crons = [
+            Cron(store, deliver, maker=maker, app_ref=str(n), clock=clock) for n, store in enumerate(stores)
+        ]
+        for _ in range(50):
+            clock.advance(300)
+            await asyncio.gather(*(cron() for cron in crons))
+        (schedule,) = await client.schedules()
+        assert (schedule.runs, schedule.skipped) == (50, 0)
+        assert len({*delivered}) == len(delivered) == 50
+    finally:
+        for store in stores:
+            await store.close()
 
 
 async def test_a_clock_that_jumps_and_comes_back_makes_no_tick_twice(world: World) -> None:
