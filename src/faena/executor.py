@@ -45,6 +45,7 @@ class Executor:
         cancel_grace: float = 10.0,
         on_change: Callable[[], None],
         on_released: Callable[[Job], None],
+        on_concluded: Callable[[Job], None] | None = None,
     ) -> None:
         self.running: set[Attempt] = set()
         self.slots = Slots(slots)
@@ -55,6 +56,8 @@ class Executor:
         self._default_timeout = default_timeout
         self._on_change = on_change
         """Called when a function or an attempt has ended."""
+        self._on_concluded = on_concluded
+        """Called when an attempt's outcome is stored: what it held in the store is free."""
         self._on_released = on_released
         """Called when a job was handed back."""
         self._finishing = Batch(store.finish)
@@ -209,6 +212,8 @@ class Executor:
             self.running.discard(attempt)
             if attempt.ended is not None:
                 attempt.ended()
+            if self._on_concluded is not None:
+                self._on_concluded(attempt.job)
             self._on_change()
 
     async def _store(self, attempt: Attempt, outcome: Outcome) -> None:

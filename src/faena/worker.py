@@ -211,8 +211,6 @@ class Worker:
             self._spawn(self._hand_back(claim, ended))
             return
         self._started += 1
-        if self._engine.capabilities.delivers:
-            ended = partial(self._ended, claim.job, ended)
         self._spawn(self._executor.execute(claim, lease_until=lease_until, ended=ended))
         if self._started == self.options.max_jobs:
             self._recycled = True
@@ -242,6 +240,7 @@ class Worker:
             cancel_grace=self.options.cancel_grace,
             on_change=self._changed.set,
             on_released=self._redeliver,
+            on_concluded=self._upkeep.ended if self._engine.capabilities.delivers else None,
         )
 
     def _make_upkeep(self, schedules: Sequence[Declared]) -> Upkeep:
@@ -259,11 +258,6 @@ class Worker:
             app_ref=self._app_ref,
             enabled=self._settings is None or self._settings.queue_enabled,
         )
-
-    def _ended(self, job: Job, ended: Callable[[], None] | None) -> None:
-        if ended is not None:
-            ended()
-        self._upkeep.ended(job)
 
     def _make_heartbeat(self, executor: Executor) -> Heartbeat:
         return Heartbeat(
