@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -12,6 +13,8 @@ from redis import Redis
 
 from faena.engines.onredis import OnRedis
 from faena.ports.engine import Engine
+from faena.ports.store import Store, StoreOptions
+from faena.stores.redis.store import RedisStore
 from faena.testing.engines import FAENA, Transport
 from faena.testing.servers import RedisServer
 
@@ -43,6 +46,33 @@ class RedisTransport(Transport):
 
     def wipe(self) -> None:
         self.redis.flushall()
+
+
+class OnRedisStore(RedisTransport):
+    """What keeps the jobs on another server."""
+
+    def __init__(self, server: RedisServer, store_url: str) -> None:
+        super().__init__(server)
+        self._store_url = store_url
+
+    def make_store(self, directory: Path) -> Store:
+        return RedisStore(self._store_url, options=StoreOptions())
+
+    def settings(self) -> Mapping[str, str]:
+        on_redis = {"FAENA_STORE": "redis", "REDIS_URL": self._store_url}
+        return {**super().settings(), **on_redis, "FAENA_BROKER_URL": self.server.url}
+
+
+@pytest.fixture(scope="module")
+def store_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store_url(store_server: RedisServer) -> str:
+    store_server.flush()
+    return store_server.url
 
 
 @pytest.fixture(scope="session")
