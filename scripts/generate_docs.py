@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import speed  # noqa: E402
+from scripts import engine_matrix  # noqa: E402
 
 MARKED = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -166,6 +167,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,
     "commands": commands,
     "engines": engines_table,
+    "engine-matrix": engine_matrix.table,
     "folder-engine": folder_engine,
     "make": make_targets,
     "speed-engines": speed.engines_table,
