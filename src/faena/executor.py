@@ -181,17 +181,14 @@ class Executor:
         assert failure is not None
         if outcome.step is Step.RETRY:
             logger.info(
-                "%s failed and is tried again in %.1f s: %s: %s",
+                "%s failed and is tried again in %.1f s: %s",
                 attempt.job.task,
                 outcome.delay,
-                failure.type,
-                failure.message,
+                failure.told,
                 extra=attempt.about,
             )
         else:
-            logger.warning(
-                "%s failed: %s: %s", attempt.job.task, failure.type, failure.message, extra=attempt.about
-            )
+            logger.warning("%s failed: %s", attempt.job.task, failure.told, extra=attempt.about)
 
     def _free(self, attempt: Attempt) -> None:
         """The function has ended (or is left behind): another one may run."""

@@ -35,6 +35,12 @@ def test_help_names_every_command(run: Run) -> None:
         "workers",
         "doctor",
         "demo",
+        "why",
+        "change",
+        "pause",
+        "resume",
+        "paused",
+        "schedules",
     ):
         assert f" {name} " in output
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from faena.errors import FaenaError
 from faena.insights import at_work, other_engines, unlisted_tasks
 from faena.job import WAITING, Record
+from faena.words import counted
 
 if TYPE_CHECKING:
     from faena.ports.engine import Engine
@@ -175,6 +176,10 @@ def check_workers(
 
 
 def _unserved(queue: str, waiting: int) -> Finding:
-    told = f"no worker serves the queue {queue}" + (f", where {waiting:,} jobs wait" if waiting else "")
+    told = f"no worker serves the queue {queue}" + (f", where {_wait(waiting)}" if waiting else "")
     advice = f"start one: faena worker --queues {queue}"
     return Finding(check=f"queue {queue}", level=FAULT if waiting else WARNING, told=told, advice=advice)
+
+
+def _wait(waiting: int) -> str:
+    return f"{counted(waiting, 'job')} {'waits' if waiting == 1 else 'wait'}"

@@ -144,7 +144,7 @@ async def test_a_route_that_streams_its_body_bounds_it_itself(kit: Kit) -> None:
 
 
 async def test_the_page_loads_nothing_from_elsewhere(api: httpx.AsyncClient) -> None:
-    for path in ("/", "/assets/app.css", "/assets/app.js"):
+    for path in ("/", "/assets/app.css", "/assets/app.js", "/assets/steering.js"):
         response = await api.get(path)
         assert response.status_code == 200
         assert response.headers["content-security-policy"].startswith("default-src 'self'")
