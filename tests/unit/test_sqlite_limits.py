@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from faena.job import Gate, NewJob, OnConflict, Outcome, Status, Step, Window
-from faena.ports.store import Claim
+from faena.ports.store import Claim, Query
 from faena.schedule import Schedule
 from faena.stores.sqlite.store import SQLiteStore
 from faena.testing.clock import FakeClock
@@ -308,6 +308,25 @@ async def test_who_waits_for_work_is_woken_at_resume(open_store: Callable[..., A
     assert await (await open_store(clock=None)).resume(queue="default")
     await asyncio.wait_for(waiting, LONG / 2)
     assert len(await take(store, 2)) == 1
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_a_wall_clock_that_is_set_moves_no_start_into_or_out_of_a_window(
+    step: float, open_store: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, jobs = await open_store(clock=None), JobFactory()
+    gate = Gate(name="g", windows=(Window(count=1, period=60),))
+    await store.insert([limited(jobs, gate), limited(jobs, gate)])
+    (claim,) = await take(store, 2)
+    await store.finish([Outcome(job_id=claim.job.id, token=claim.job.token, step=Step.COMPLETE)])
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + step)
+    later = await open_store(clock=None)  # it takes the new time over: nobody holds a lease
+    assert await take(later, 2) == []
+    waiting = (await later.find(Query(statuses=(Status.PENDING,)))).jobs[0]
+    told = await later.obstacles(waiting.id)
+    assert told.gate == gate
+    assert 50 < told.opens_in <= 60
 
 
 async def test_starts_that_no_window_reaches_are_forgotten(

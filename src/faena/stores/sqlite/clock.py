@@ -15,6 +15,7 @@ import apsw
 import msgspec
 
 from faena.job import Record
+from faena.stores.sqlite.gates import move_starts
 from faena.stores.sqlite.rows import one
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -75,4 +76,7 @@ class MachineClock:
         if known is None or known.boot != boot or drifted:
             anchor = msgspec.json.encode(Anchor(boot=boot, offset=wall)).decode()
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('clock', ?)", (anchor,))
+            if known is not None:
+                shift = wall - known.offset if known.boot == boot else 0.0
+                move_starts(connection, by=shift, now=since_boot() + wall)
         self.refresh(connection)
