@@ -235,7 +235,7 @@ class StoreMachine(SideBySide):
         assert self._run(self._store.prune(limit=ALL)) == self._model.prune()
 
 
-def drive(make_store: MakeStore, *, histories: int = 150, shrink: bool = True) -> None:
+def drive(make_store: MakeStore, *, histories: int = 60, shrink: bool = True) -> None:
     """Compare a store with the model over random histories; raises with the shortest history that differs.
 
     ``make_store`` returns a store that is not open, on new and empty data, at each call. Without ``shrink`` the

@@ -52,8 +52,9 @@ class ModelJob:
     def holds_key(self, now: float) -> bool:
         """Tell whether it holds its key, if it is the newest that got it."""
         age = now - self.created_at
-        bound = self.new.key_bound
-        return age < self.new.key_kept or (self.status in LIVE and (bound is None or age < bound))
+        kept, bound = self.new.key_kept, self.new.key_bound
+        lives = self.status in LIVE
+        return (kept > 0 and age < kept) or (lives and (bound is None or age < bound))
 
     def take(self, step: Step) -> None:
         """Take a step and tell it."""

@@ -149,7 +149,4 @@ class SideBySide(RuleBasedStateMachine):
         return self._leases[-1 - number % len(self._leases)]
 
     def _run(self, call: Awaitable[Result]) -> Result:
-        async def wait() -> Result:
-            return await call
-
-        return self._runner.run(wait())
+        return self._runner.get_loop().run_until_complete(call)

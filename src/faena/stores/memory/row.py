@@ -64,4 +64,5 @@ class Row:
         """Tell whether the job, if it is the newest with its key, holds it now."""
         age = now - self.job.created_at
         lives = self.job.status in LIVE
-        return age < self.key_kept or (lives and (self.key_bound is None or age < self.key_bound))
+        kept = self.key_kept > 0 and age < self.key_kept
+        return kept or (lives and (self.key_bound is None or age < self.key_bound))
