@@ -15,7 +15,7 @@ local ALL_OUT = 'all out'          -- what lanes wait behind whose jobs were all
 local ADMISSION = -1               -- when a gate opens that is closed for further deliveries only
 
 local gates, gate_lists, gate_logs, lanes, touched, pokes = {}, {}, {}, {}, {}, {}
-local room = {lanes = lanes}
+local room = {lanes = lanes, joins = {}, leaves = {}}  -- who joins and leaves the sets of those that run behind a gate
 
 -- A gate's log, and the keys that belong to its name whatever the rules.
 local function log_of(name)
@@ -32,7 +32,8 @@ local function gate_of(parts)
     local text = cmsgpack.pack(parts)
     local gate = gates[text]
     if not gate then
-        gate = {name = parts[1], at_once = parts[2], windows = parts[3], text = text, log = log_of(parts[1])}
+        gate = {name = parts[1], at_once = parts[2], windows = parts[3], limits_starts = #parts[3] > 0,
+            text = text, log = log_of(parts[1])}
         gates[text] = gate
     end
     return gate
@@ -127,7 +128,7 @@ end
 local function give_back(n, head)
     for _, gate in ipairs(gates_of(head[GATES])) do
         if gate.at_once then
-            gather(removals, gate.log.running, n)
+            gather(room.leaves, gate.log.running, n)
             poke(gate.log)
         end
     end
@@ -229,6 +230,12 @@ end
 local function settle()
     if room.before_settling then  -- what a verb has to write before lanes end
         room.before_settling()
+    end
+    for key, list in pairs(room.leaves) do
+        send('SREM', key, list)
+    end
+    for key, list in pairs(room.joins) do
+        send('SADD', key, list)
     end
     for _, lane in ipairs(touched) do
         local held = redis.call('EXISTS', lane.held) == 1

@@ -26,10 +26,11 @@ end
 
 local function running_behind()
     local ids = {}
-    if not gate.at_once or gate.at_once > redis.call('ZCARD', gate.log.running) then
+    if not gate.at_once or gate.at_once > redis.call('SCARD', gate.log.running) then
         return ids
     end
-    local found = redis.call('ZRANGE', gate.log.running, 0, MOST_HOLDERS - 1)
+    local found = redis.call('SRANDMEMBER', gate.log.running, MOST_HOLDERS)
+    table.sort(found)
     load(found)
     for _, holder in ipairs(found) do
         ids[#ids + 1] = heads[holder] and heads[holder][ID]

@@ -23,7 +23,7 @@ local function stopped_by(lane, admitting)
     if is_paused('t', lane.task) then
         return lanes.PAUSE .. lane.task, math.huge
     end
-    local gate = gates.closed_gate(lanes.gates_of(lane.gates), admitting)
+    local gate = gates.closed_gate(lane.list, admitting)
     if gate then
         return gate.text, gates.room(gate) > 0 and lanes.ADMISSION or gates.opens_at(gate)
     end
@@ -79,31 +79,38 @@ local function fetch_lanes(serving)
             'WITHSCORES')
     until #found > 0 or not opened
     serving.unseen, serving.first = found, 1
+    serving.share = serving.share or math.max(1, math.ceil(serving.want / math.max(1, #found / 2)))
     serving.exhausted = #found < 2 * serving.want
 end
 
--- Read a lane's next jobs: those that were given out for delivery wait beside the others.
-local function fetch_jobs(lane, serving)
-    local size = math.min(serving.want, 100)
-    local function some(key, offset)
-        return redis.call('ZRANGE', key, offset, offset + size - 1, 'WITHSCORES')
-    end
-    lane.offset = lane.offset or {held = 0, out = 0}
-    local held = some(lane.held, lane.offset.held)
-    local out = serving.admitting and {} or some(lane.out, lane.offset.out)
-    local jobs, h, o = {}, 1, 1
-    while #jobs < size and (held[h] or out[o]) do
-        local of_held = held[h] and (not out[o] or tonumber(held[h + 1]) < tonumber(out[o + 1])
-            or (held[h + 1] == out[o + 1] and held[h] < out[o]))
-        if of_held then
+-- Merge those that wait in a lane and those that were given out from it, by due time.
+local function merge(held, given, size)
+    local jobs, h, g = {}, 1, 1
+    while #jobs < size and (held[h] or given[g]) do
+        local due, other = tonumber(held[h + 1] or 'inf'), tonumber(given[g + 1] or 'inf')
+        if due < other or (due == other and held[h] < given[g]) then
             jobs[#jobs + 1], h = held[h], h + 2
         else
-            jobs[#jobs + 1], o = out[o], o + 2
+            jobs[#jobs + 1], g = given[g], g + 2
         end
     end
-    lane.offset = {held = lane.offset.held + (h - 1) / 2, out = lane.offset.out + (o - 1) / 2}
-    lane.jobs, lane.job = jobs, 1
-    return #jobs > 0
+    return jobs, (h - 1) / 2, (g - 1) / 2
+end
+
+-- Read a lane's next jobs: a fair share of those that are wanted, then twice as many.
+local function fetch_jobs(lane, serving)
+    local held, given, size = lane.held_read or 0, lane.given_read or 0, lane.size or serving.share
+    if serving.admitting or redis.call('EXISTS', lane.out) == 0 then
+        lane.jobs = redis.call('ZRANGE', lane.held, held, held + size - 1)
+        held = held + #lane.jobs
+    else
+        local of_held, of_given
+        lane.jobs, of_held, of_given = merge(redis.call('ZRANGE', lane.held, held, held + size - 1, 'WITHSCORES'),
+            redis.call('ZRANGE', lane.out, given, given + size - 1, 'WITHSCORES'), size)
+        held, given = held + of_held, given + of_given
+    end
+    lane.held_read, lane.given_read, lane.size, lane.job = held, given, size * 2, 1
+    return #lane.jobs > 0
 end
 
 local function next_lane(serving)
@@ -118,7 +125,7 @@ local function next_lane(serving)
         if not lane or lane.seen then
             return next_lane(serving)
         end
-        lane.turn, lane.seen = turn, true
+        lane.turn, lane.seen, lane.list = turn, true, lanes.gates_of(lane.gates)
         serving.kept = serving.kept + 1
         return lane
     end
@@ -135,7 +142,7 @@ local function open_lane(serving)
         if not text and ((lane.jobs and lane.jobs[lane.job]) or fetch_jobs(lane, serving)) then
             return lane
         end
-        if not text and serving.admitting and lane.offset.held == 0 then
+        if not text and serving.admitting and lane.held_read == 0 then
             text, opens = lanes.ALL_OUT, lanes.ADMISSION
         end
         if text then
@@ -157,7 +164,7 @@ local function next_job(serving)
     local n = lane.jobs[lane.job]
     lane.job = lane.job + 1
     lane.turn, lane.served = next_turn(), true
-    gates.count_taken(lanes.gates_of(lane.gates), serving.admitting)
+    gates.count_taken(lane.list, serving.admitting)
     serving.again[#serving.again + 1] = lane
     return n
 end

@@ -63,7 +63,7 @@ local function take(numbers)
     if #dirty > 0 then
         flush()
         if rooms.gates then
-            rooms.gates.trim()
+            rooms.gates.write_logs()
         end
     end
     if #numbers > 0 then
