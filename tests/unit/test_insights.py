@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from tests.redis_kit import empty_redis, redis_server
 
+from faena.api.steering import why_answer
 from faena.engines.direct import DirectEngine
 from faena.errors import EngineDown, NotFound
 from faena.insights import Reason, Why, unlisted_tasks, why
@@ -72,7 +74,11 @@ def ask(desk: Desk) -> Ask:
     async def asker(
         job: Job, *, engine: DirectEngine | None = None, tasks: tuple[str, ...] = ("add",)
     ) -> Why:
-        return await why(desk.store, engine or DirectEngine(), dict.fromkeys(tasks), job.id)
+        told = await why(desk.store, engine or DirectEngine(), dict.fromkeys(tasks), job.id)
+        assert (
+            json.loads(why_answer(told).model_dump_json())["facts"] == told.facts
+        )  # as HTTP and --json tell it
+        return told
 
     return asker
 
