@@ -142,4 +142,6 @@ def _key_kept(task: Task[Any, Any], request: JobRequest) -> float:
 def _on_conflict(task: Task[Any, Any], request: JobRequest) -> OnConflict:
     if request.on_conflict is not None:
         return OnConflict(request.on_conflict)
-    return OnConflict.RETURN if task.unique is None else OnConflict(task.unique.on_conflict)
+    if task.unique is None or not request.unique:
+        return OnConflict.RETURN
+    return OnConflict(task.unique.on_conflict)

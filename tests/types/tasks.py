@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from faena import Context, Faena, JobHandle, Limits, Pack, Task
+from faena import AtOnce, Context, Faena, JobHandle, Limits, Pack, Rate, Task, Unique
 
 app = Faena()
 pack = Pack("media")
@@ -26,6 +26,24 @@ def add(a: int, b: int) -> int:
 
 @pack.task(isolation="process", limits=Limits(memory=1 << 30))
 def optimise(ctx: Context, path: str) -> None: ...
+
+
+@app.task(
+    rate=("10/s", Rate("100/m", per="host")), at_once=AtOnce(2, per=lambda args: args["host"]), unique="args"
+)
+def send(host: str) -> None: ...
+
+
+@app.task(at_once=2, unique=Unique(by=("host",), keep=60))
+def fetch(host: str) -> None: ...
+
+
+def limits_and_schedules_are_checked() -> None:
+    app.task(rate=10)  # type: ignore[call-overload]
+    app.task(at_once="2")  # type: ignore[call-overload]
+    send.using(rate="1/s", at_once=(), keep_key=60).enqueue(host="a")
+    app.schedule("nightly", send, cron="@daily", catch_up="none")
+    app.schedule("nightly", send, cron="@daily", catch_up="some")  # type: ignore[arg-type]
 
 
 def the_context_is_no_argument() -> None:

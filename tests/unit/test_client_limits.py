@@ -226,6 +226,16 @@ async def test_failed_jobs_are_run_again_once(client: Client) -> None:
     assert (await client.retry_many(Query())).jobs == ()
 
 
+async def test_what_a_unique_task_does_with_a_conflict_is_not_done_to_jobs_that_are_run_again(
+    client: Client, store: MemoryStore
+) -> None:
+    job = (await client.enqueue(a_request("index", args={"page": 1}))).job
+    await finish(store, job, Step.FAIL)
+    (again,) = (await client.retry_many(Query())).jobs
+    assert (await client.retry_many(Query())).jobs == ()
+    assert (await client.get(again.id)).status is Status.PENDING
+
+
 async def test_failed_jobs_stay_run_again_when_the_new_ones_are_gone(
     client: Client, store: MemoryStore, clock: FakeClock
 ) -> None:
