@@ -267,11 +267,14 @@ def _in_line(job: Job, obstacles: Obstacles) -> Why:
     return _why(job, Reason.READY, "nothing is in its way: it may start at any moment", ahead=0)
 
 
-async def known_queues(store: Store, tasks: Mapping[str, Task[Any, Any]]) -> set[str]:
-    """Return the queues of the stored jobs, of the registered tasks and of the live workers."""
+async def known_queues(
+    store: Store, tasks: Mapping[str, Task[Any, Any]], limited: Iterable[str] = ()
+) -> set[str]:
+    """Return the queues of the stored jobs, of the registered tasks and of the live workers, and those that the
+    application gave limits."""
     of_jobs = {count.queue for count in await store.counts()}
     of_workers = {queue for worker in await store.workers() for queue in worker.queues}
-    return of_jobs | of_workers | {task.options.queue for task in tasks.values()}
+    return of_jobs | of_workers | {task.options.queue for task in tasks.values()} | set(limited)
 
 
 async def known_tasks(store: Store, tasks: Mapping[str, Task[Any, Any]]) -> set[str]:

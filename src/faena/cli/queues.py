@@ -51,7 +51,7 @@ async def _queues(cli: Command) -> None:
     async with opened(cli) as desk:
         counts = await desk.store.counts()
         paused = {one.queue for one in await desk.store.paused()}
-    table = by_queue(counts, {task.options.queue for task in cli.app.tasks.values()})
+    table = by_queue(counts, {task.options.queue for task in cli.app.tasks.values()} | set(cli.app.queues))
     if cli.as_json:
         cli.print_json({"queues": [_record(name, row, paused=name in paused) for name, row in table.items()]})
         return

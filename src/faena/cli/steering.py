@@ -145,8 +145,10 @@ async def check_known(cli: Command, desk: Desk, what: str, name: str) -> None:
     `FaenaError`."""
     from faena.insights import known_queues, known_tasks
 
-    known = known_queues if what == "queue" else known_tasks
-    names = await known(desk.store, cli.app.tasks)
+    if what == "queue":
+        names = await known_queues(desk.store, cli.app.tasks, cli.app.queues)
+    else:
+        names = await known_tasks(desk.store, cli.app.tasks)
     if name not in names:
         listed = ", ".join(sorted(names)) or "none"
         raise FaenaError(f"there is no {what} {name!r}; there are: {listed}")

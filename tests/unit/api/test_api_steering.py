@@ -135,6 +135,14 @@ async def test_a_queue_that_only_a_worker_knows_can_be_paused(kit: Kit, api: htt
     assert (await api.post("/queues/bulk/pause")).status_code == 200
 
 
+async def test_a_queue_that_has_only_limits_is_listed_and_can_be_paused(
+    kit: Kit, api: httpx.AsyncClient
+) -> None:
+    kit.app.queue("printer", at_once=1)
+    assert "printer" in {queue["name"] for queue in (await api.get("/queues")).json()["queues"]}
+    assert (await api.post("/queues/printer/pause")).status_code == 200
+
+
 async def test_failed_jobs_are_run_again_by_filter_each_once(kit: Kit, api: httpx.AsyncClient) -> None:
     some = await failed(kit, 2)
     await failed(kit, task="thumbnail", args={"media_id": 1})

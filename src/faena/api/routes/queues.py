@@ -20,6 +20,7 @@ async def list_queues(client: ClientDep, app: AppDep) -> Any:
     """The queues of the stored jobs and of the registered tasks; `count` is what waits."""
     counts = await client.store.counts()
     names = {count.queue for count in counts} | {task.options.queue for task in app.tasks.values()}
+    names |= set(app.queues)
     paused = {one.queue for one in await client.store.paused()}
     return {"queues": [_queue(name, counts, paused=name in paused) for name in sorted(names)]}
 
@@ -27,7 +28,7 @@ async def list_queues(client: ClientDep, app: AppDep) -> Any:
 @router.delete("/queues/{queue}/purge", response_model=schemas.Purged)
 async def purge(queue: str, client: ClientDep, app: AppDep) -> Any:
     """Cancel every waiting job of a queue; running ones go on."""
-    known = await known_queues(client.store, app.tasks)
+    known = await known_queues(client.store, app.tasks, app.queues)
     if queue not in known:
         raise HTTPException(
             404, f"there is no queue {queue!r}; there are: {', '.join(sorted(known)) or 'none'}"

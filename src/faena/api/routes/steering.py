@@ -79,7 +79,7 @@ async def resume_queue(queue: str, client: ClientDep) -> Any:
 async def _pause(target: steering.Target, client: Client, app: Faena) -> steering.Steered:
     """Only what is known is paused: a name that is mistyped would stop nothing, and nobody would notice."""
     if target.queue is not None:
-        await _check("queue", target.queue, await known_queues(client.store, app.tasks))
+        await _check("queue", target.queue, await known_queues(client.store, app.tasks, app.queues))
     else:
         await _check("task", str(target.task), await known_tasks(client.store, app.tasks))
     changed = await client.pause(queue=target.queue, task=target.task)
