@@ -220,3 +220,13 @@ async def test_admit_is_nudged_by_attempts_that_may_have_given_back_a_slot() -> 
     assert not world.admit.nudged.is_set()
     world.admit.nudge(limited=False)
     assert world.admit.nudged.is_set()
+
+
+async def test_a_switched_off_queue_gets_no_jobs_of_schedules() -> None:
+    other = Faena("off", settings=Settings(queue_enabled=False))
+    other._tasks.update(app.tasks)
+    other.schedule("each-second", plain, every=1)
+    async with crew(DirectEngine(), other) as at_work:
+        await at_work.store.insert([JobFactory().new(task="plain", args=b"{}")])
+        await at_work.until(lambda counts: counts.get("completed") == 1)
+        assert await at_work.client.schedules() == []
