@@ -4,7 +4,7 @@ Verbs take and return frozen records, in the order given, and each is one atomic
 exception never crosses this border: what can go wrong is `StoreDown` and `StoreFull`, and then nothing of
 the call has happened, or (for a lost answer) repeating the very call is safe.
 
-The ten rules that every store keeps, each with a test in `faena.testing.stores`:
+The eleven rules that every store keeps, each with a test in `faena.testing.stores`:
 
  1. An acknowledged enqueue ends in a final status; nothing disappears before its TTL.
  2. `claim` is one step: pick, attempt + 1, token + 1, lease, event. At most one valid (job, token).

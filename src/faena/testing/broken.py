@@ -5,6 +5,7 @@ Each is the memory store on a ledger with one fault; `NOTICED_BY` names the test
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -14,7 +15,8 @@ from faena.job import Status
 from faena.ports.store import Held, Report, StoreOptions
 from faena.stores.memory import MemoryStore
 from faena.stores.memory.ledger import Ledger
-from faena.stores.memory.row import Row
+from faena.stores.memory.lines import Lines
+from faena.stores.memory.row import LaneName, Row
 
 
 class _ForgetsTheToken(Ledger):
@@ -38,6 +40,24 @@ class _LosesRescued(Ledger):
         self._by_status[row.job.status].pop(row.job.id, None)
 
 
+class _KeepsSlots(Ledger):
+    def _rescue(self, row: Row) -> None:
+        super()._rescue(row)
+        slots = [msgspec.structs.replace(gate, windows=()) for gate in row.gates]
+        self.lines.gates.enter(row.job.id, slots, 0.0)
+
+
+class _NoTurns(Lines):
+    def _serve(self, lanes: dict[LaneName, deque[Row]]) -> Row:
+        return next(iter(lanes.values())).popleft()
+
+
+class _EmptiesLanes(Ledger):
+    def __init__(self, options: StoreOptions, clock: Callable[[], float]) -> None:
+        super().__init__(options, clock)
+        self.lines = _NoTurns(clock)
+
+
 def forgets_the_token(*, options: StoreOptions, clock: Callable[[], float]) -> MemoryStore:
     """Return a store that takes a report of a running job from anybody (rule 3)."""
     return MemoryStore(ledger=_ForgetsTheToken(options, clock))
@@ -51,6 +71,16 @@ def spends_attempts(*, options: StoreOptions, clock: Callable[[], float]) -> Mem
 def loses_rescued(*, options: StoreOptions, clock: Callable[[], float]) -> MemoryStore:
     """Return a store that shows a rescued job as pending and never hands it out again (rule 1)."""
     return MemoryStore(ledger=_LosesRescued(options, clock))
+
+
+def keeps_slots(*, options: StoreOptions, clock: Callable[[], float]) -> MemoryStore:
+    """Return a store in which a killed worker's slot is never given back (rule 7)."""
+    return MemoryStore(ledger=_KeepsSlots(options, clock))
+
+
+def empties_lanes(*, options: StoreOptions, clock: Callable[[], float]) -> MemoryStore:
+    """Return a store that serves one lane until it is empty: no turns."""
+    return MemoryStore(ledger=_EmptiesLanes(options, clock))
 
 
 NOTICED_BY: Final[Mapping[str, frozenset[str]]] = {
@@ -74,6 +104,14 @@ NOTICED_BY: Final[Mapping[str, frozenset[str]]] = {
         {
             "test_a_rescued_job_can_be_taken_at_once",
             "test_work_returns_when_a_job_is_rescued_or_handed_back",
+        }
+    ),
+    "keeps_slots": frozenset({"test_a_slot_is_given_back_once_when_the_holder_went_silent"}),
+    "empties_lanes": frozenset(
+        {
+            "test_lanes_take_turns",
+            "test_a_thousand_jobs_of_one_tenant_do_not_hold_up_anothers_one",
+            "test_lanes_behind_one_gate_take_turns_as_it_opens",
         }
     ),
 }
