@@ -205,7 +205,7 @@ class Ledger:
     def end(self, head: Head, *, ttl: float) -> None:
         """Mark a job as ended now, to be kept for ``ttl`` seconds, longer where its key or a request needs it."""
         head.finished_at = self.now
-        head.expires_at = max(self.now + ttl, head.kept_until or 0.0, head.key_held or 0.0)
+        head.expires_at = max(self.now + ttl, head.kept_until or 0.0)
         head.cancel_requested = 0
         self.free(head)
 

@@ -39,7 +39,7 @@ CREATE TABLE jobs (
     key TEXT,
     key_held REAL,                         -- NULL: it does not hold its key; else until when it does after its end
     key_bound REAL,                        -- when the key is free even if the job still lives
-    kept_until REAL,                       -- it is not pruned before that: it answers a request that may be repeated
+    kept_until REAL,                       -- it is not pruned before that: its key is kept, or it answers a request
     gates TEXT,                            -- NULL: none; else as gates.py writes them
     lane INTEGER,                          -- the lane in which it is pending; NULL: the plain line, or not pending
     args BLOB,                             -- NULL: too large to be rewritten with the row, see `bodies`
