@@ -345,6 +345,35 @@ async def test_starts_that_no_window_reaches_are_forgotten(
     connection.close()
 
 
+async def test_many_gates_that_open_at_once_all_let_their_jobs_through(
+    open_store: Callable[..., Any], clock: FakeClock
+) -> None:
+    store, jobs = await open_store(), JobFactory()
+    windows = (Window(count=1, period=10),)
+    gates = [Gate(name=f"tenant={number}", windows=windows) for number in range(50)]
+    await store.insert([limited(jobs, gate) for gate in gates for _ in range(3)])
+    for _ in range(3):
+        assert len(await take(store, 200)) == 50
+        assert await take(store, 200) == []
+        clock.advance(10)
+    assert await take(store, 200) == []
+    connection = apsw.Connection(str(store._path))
+    assert connection.execute("SELECT count(*) FROM lanes").fetchall() == [(0,)]
+    connection.close()
+
+
+async def test_a_rate_holds_over_thousands_of_starts(
+    open_store: Callable[..., Any], clock: FakeClock
+) -> None:
+    store, jobs = await open_store(), JobFactory()
+    gate = Gate(name="g", windows=(Window(count=700, period=10),))
+    await store.insert([limited(jobs, gate) for _ in range(3500)])
+    for _ in range(5):
+        started = [len(await take(store, 90)) for _ in range(9)]
+        assert started == [90] * 7 + [70, 0]
+        clock.advance(10)
+
+
 async def test_two_rules_of_one_gate_are_each_judged_for_themselves(open_store: Callable[..., Any]) -> None:
     store, jobs = await open_store(), JobFactory()
     await store.insert([limited(jobs, Gate(name="g", at_once=1), task="old") for _ in range(3)])
