@@ -70,6 +70,7 @@ class Model:
             until = self.now + new.idempotency.kept
             self._requests[new.idempotency.key] = (new.idempotency.digest, answer.job_id, until)
             answering = self.jobs[answer.job_id]
+            answering.answers_until = max(answering.answers_until, until)
             answering.expires_at = max(answering.expires_at, until)
         return answer
 
@@ -79,6 +80,7 @@ class Model:
         if holder is None or not holder.holds_key(self.now):
             return self._create(new)
         if holder.status in WAITING and new.on_conflict is OnConflict.REPLACE:
+            holder.expires_at = holder.answers_until  # it has lost its key
             self._end(holder, Step.CANCEL)
             return self._create(new)
         if holder.status in WAITING and new.on_conflict is OnConflict.DEBOUNCE:

@@ -29,6 +29,8 @@ class ModelJob:
     cancel_requested: bool = False
     lease_until: float = 0.0
     expires_at: float = 0.0
+    answers_until: float = 0.0
+    """Until then it answers a request that is sent again."""
     request: str | None = None
     reported: int = 0
     accepted: dict[int, Step] = field(default_factory=dict)

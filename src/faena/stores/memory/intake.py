@@ -50,6 +50,7 @@ class Intake:
         if holder is None:
             return self._answer(self._create(new))
         if holder.job.status in WAITING and new.on_conflict is OnConflict.REPLACE:
+            holder.key_kept = 0.0  # it has lost its key
             self._book.step(holder, Step.CANCEL, told=f"replaced by {new.id}")
             return self._answer(self._create(new))
         if holder.job.status in WAITING and new.on_conflict is OnConflict.DEBOUNCE:
@@ -83,7 +84,7 @@ class Intake:
 
     def _keep(self, row: Row, until: float) -> None:
         """Keep a job at least so long, also if it has ended already."""
-        row.kept_until = max(row.kept_until, until)
+        row.answers_until = max(row.answers_until, until)
         if row.job.expires_at is not None:
             row.job = msgspec.structs.replace(row.job, expires_at=max(row.job.expires_at, until))
 

@@ -15,12 +15,12 @@ class Row:
     """A job, its events, and what only the store knows of it."""
 
     __slots__ = (
+        "answers_until",
         "delivered_at",
         "ended",
         "events",
         "gates",
         "job",
-        "kept_until",
         "key_bound",
         "key_kept",
         "number",
@@ -37,8 +37,8 @@ class Row:
         self.key_bound = new.key_bound
         self.number = number
         """Which of all jobs that ever came."""
-        self.kept_until = job.created_at + new.key_kept
-        """The job is not deleted before: until then it holds its key, or answers a request that is sent again."""
+        self.answers_until = 0.0
+        """Until then the job answers a request that is sent again."""
         self.delivered_at: float | None = None
         """When it was last given out for delivery; None: it is held back."""
         self.request: str | None = None
@@ -59,6 +59,11 @@ class Row:
     def place(self) -> tuple[float, int]:
         """Where it stands in its line."""
         return self.job.due_at, self.number
+
+    @property
+    def kept_until(self) -> float:
+        """The job is not deleted before."""
+        return max(self.answers_until, self.job.created_at + self.key_kept)
 
     def holds_key(self, now: float) -> bool:
         """Tell whether the job, if it is the newest with its key, holds it now."""

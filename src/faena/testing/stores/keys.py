@@ -125,6 +125,12 @@ class Keys(StoreSuite):
         assert (await desk.ask(key="k", args=args)).job == new.job
         await desk.check_counts()
 
+    async def test_a_replaced_holder_is_not_kept_for_its_key(self, desk: Desk, clock: FakeClock) -> None:
+        await desk.enqueue(key="k", key_kept=math.inf)
+        await desk.ask(key="k", on_conflict=OnConflict.REPLACE)
+        clock.advance(100_000)
+        assert await desk.store.prune(limit=10) == 1
+
     @pytest.mark.parametrize("how", [OnConflict.REPLACE, OnConflict.DEBOUNCE])
     async def test_a_running_holder_is_neither_replaced_nor_debounced(
         self, desk: Desk, how: OnConflict

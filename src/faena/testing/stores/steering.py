@@ -248,6 +248,16 @@ class Steering(StoreSuite):
         assert (changed.job.status, changed.job.due_at) == (Status.SCHEDULED, job.due_at)
         assert changed.job.priority == 3
 
+    async def test_another_priority_keeps_a_job_pending_when_the_clock_was_set_back(
+        self, desk: Desk, clock: FakeClock
+    ) -> None:
+        job = await desk.enqueue()
+        clock.advance(-60)
+        changed = await desk.store.change(job.id, priority=3)
+        assert changed.job is not None
+        assert (changed.job.status, changed.job.due_at) == (Status.PENDING, job.due_at)
+        assert await desk.next_ids() == ids(job)
+
     async def test_a_change_is_told_by_one_event(self, desk: Desk) -> None:
         job = await desk.enqueue()
         for changes in ({"priority": 1}, {"delay": 60.0}, {"delay": 120.0}, {"delay": 0.0}):

@@ -11,8 +11,11 @@ end
 leave(n, head)
 head[PRIORITY] = tonumber(ARGV[5]) or head[PRIORITY]
 local delay = tonumber(ARGV[6])
-head[DUE_AT] = tonumber(ARGV[7]) or (delay and now + delay) or head[DUE_AT]
-head[STATUS] = TARGETS[head[DUE_AT] > now and 'postpone' or 'promote']
+local due_at = tonumber(ARGV[7]) or (delay and now + delay)
+if due_at then
+    head[DUE_AT] = due_at
+    head[STATUS] = TARGETS[due_at > now and 'postpone' or 'promote']
+end
 enter(n, head)
 tell(n, EVENT_STATUS, false, 'changed')
 flush()
