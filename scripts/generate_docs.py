@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import speed  # noqa: E402
+from bench import speed, speed_more  # noqa: E402
 from scripts import engine_matrix  # noqa: E402
 
 MARKED = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -174,6 +174,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "speed-peers": speed.peers_table,
     "speed-redis-store": speed.growth_table,
     "speed-how": speed.how_it_was_measured,
+    "speed-more": speed_more.sections,
 }
 
 if __name__ == "__main__":
