@@ -28,7 +28,7 @@ class Command:
     __slots__ = ("again", "answer", "parts", "stamp_at")
 
     def __init__(
-        self, parts: tuple[Any, ...], *, again: bool, stamp_at: int | None, answer: asyncio.Future[Any]
+        self, parts: list[Any], *, again: bool, stamp_at: int | None, answer: asyncio.Future[Any]
     ) -> None:
         self.parts = parts
         self.stamp_at = stamp_at
@@ -73,7 +73,7 @@ class Line:
         if self._closed:
             raise StoreDown("the store is not open")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Command(parts, again=again, stamp_at=stamp_at, answer=answer))
+        self._waiting.append(Command([*parts], again=again, stamp_at=stamp_at, answer=answer))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         return await answer
@@ -136,14 +136,12 @@ class Line:
             return unknown, exceptions.NoScriptError("the scripts are not known to the server")
         return [], None
 
-    def _stamped(self, batch: Sequence[Command]) -> list[tuple[Any, ...]]:
+    def _stamped(self, batch: Sequence[Command]) -> list[list[Any]]:
         stamp = self._stamp()
-        return [
-            command.parts
-            if command.stamp_at is None
-            else (*command.parts[: command.stamp_at], stamp, *command.parts[command.stamp_at + 1 :])
-            for command in batch
-        ]
+        for command in batch:
+            if command.stamp_at is not None:
+                command.parts[command.stamp_at] = stamp
+        return [command.parts for command in batch]
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
@@ -48,7 +49,12 @@ VERBS: Final = (
     "correct",
 )
 ROOMS: Final = ("prelude", "lanes", "moving", "answering", "writing")
-"""What every script is made of, before its own file."""
+"""What a script is made of, before its own file."""
+READING_ROOMS: Final = ("prelude", "answering")
+"""What those are made of that change nothing."""
+READING: Final = frozenset(
+    {"get", "find", "counts", "story", "waiting", "workers", "paused", "schedules", "time"}
+)
 MORE_ROOMS: Final = {
     "claim": ("gates", "taking"),
     "claim_next": ("gates", "serving", "taking"),
@@ -76,6 +82,9 @@ FIXED: Final = (
     "log",
 )
 """The keys that every script declares, in the order that prelude.lua names them."""
+
+_CONSTANTS: Final = re.compile(r"^ *local ((?:[A-Z_]+,\s*)*[A-Z_]+) =\s*((?:\d+,\s*)*\d+) *$", re.MULTILINE)
+_WORDS: Final = re.compile(r"--[^\n]*|'[^'\n]*'|\b[A-Z_]+\b")
 
 
 class Script(Record, frozen=True):
@@ -106,13 +115,32 @@ def _table() -> str:
     )
 
 
+def _inlined(text: str) -> str:
+    """Write the numbers that Lua's constants stand for in their places, and leave out comments: a function that is made
+    anew for each call should not carry sixty names along."""
+    numbers: dict[str, str] = {}
+
+    def note(found: re.Match[str]) -> str:
+        names, values = (re.split(r",\s*", group) for group in found.groups())
+        numbers.update(zip(names, values, strict=True))
+        return ""
+
+    def write(found: re.Match[str]) -> str:
+        word = found.group()
+        return "" if word.startswith("--") else numbers.get(word, word)
+
+    text = re.sub(r" +(--[^\n]*)?$", "", text, flags=re.MULTILINE)
+    return _WORDS.sub(write, _CONSTANTS.sub(note, text))
+
+
 def load() -> Mapping[str, Script]:
     """Read the scripts of all verbs."""
     folder = files("faena.stores.redis").joinpath("lua")
     table = _table()
     scripts = {}
     for verb in VERBS:
-        rooms = (*ROOMS, *MORE_ROOMS.get(verb, ()), verb)
+        rooms = (*(READING_ROOMS if verb in READING else ROOMS), *MORE_ROOMS.get(verb, ()), verb)
         text = "\n".join((table, *(folder.joinpath(f"{room}.lua").read_text("utf-8") for room in rooms)))
+        text = _inlined(text)
         scripts[verb] = Script(text=text, sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
     return scripts
