@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -28,7 +28,6 @@ class Answer:
     duplicate: bool = False
     conflict: bool = False
     replayed: bool = False
-    held_back: bool = False
 
 
 class Model:
@@ -53,10 +52,6 @@ class Model:
 
     def insert(self, new: NewJob) -> Answer:
         """Return the answer to one job."""
-        answer = self._insert(new)
-        return replace(answer, held_back=self.lines.held_back(self.jobs[answer.job_id]))
-
-    def _insert(self, new: NewJob) -> Answer:
         if new.id in self.jobs:
             return Answer(new.id)
         if new.idempotency is None:
@@ -103,7 +98,7 @@ class Model:
     def _waits(self, job: ModelJob) -> None:
         """A job may have become pending."""
         if job.status is Status.PENDING:
-            job.given_out = not self.lines.held_back(job)
+            job.given_out = not self.lines.is_held_back(job)
             self.lines.join(job)
 
     def change(self, job_id: str, *, priority: int | None, delay: float | None) -> bool:
@@ -267,7 +262,7 @@ class Model:
         for job_id in due:
             self.jobs[job_id].take(Step.PROMOTE)
             self._waits(self.jobs[job_id])
-        return [job_id for job_id in due if not self.lines.held_back(self.jobs[job_id])]
+        return [job_id for job_id in due if not self.lines.is_held_back(self.jobs[job_id])]
 
     def rescue(self) -> list[str]:
         """Return the jobs to deliver that are pending again."""
@@ -281,7 +276,7 @@ class Model:
             too_often = job.crashes >= self._options.max_crashes
             self._end(job, Step.CANCEL if job.cancel_requested else Step.CRASH if too_often else Step.RESCUE)
         again = [job_id for job_id in expired if self.jobs[job_id].status is Status.PENDING]
-        return [job_id for job_id in again if not self.lines.held_back(self.jobs[job_id])]
+        return [job_id for job_id in again if not self.lines.is_held_back(self.jobs[job_id])]
 
     def cancel(self, job_id: str) -> CancelResult:
         """Return the answer to a cancellation."""

@@ -62,8 +62,8 @@ class ModelLines:
     def is_paused(self, job: ModelJob) -> bool:
         return self._task_paused(job) or (job.new.queue, None) in self.paused
 
-    def held_back(self, job: ModelJob) -> bool:
-        return job.status is Status.PENDING and (bool(job.new.gates) or self.is_paused(job))
+    def is_held_back(self, job: ModelJob) -> bool:
+        return bool(job.new.gates) or self.is_paused(job)
 
     # Waiting
 

@@ -73,9 +73,10 @@ class SideBySide(RuleBasedStateMachine):
 
     def _check_inserted(self, new: list[NewJob], inserted: list[Inserted]) -> list[Answer]:
         expected = [self._model.insert(one) for one in new]
-        assert [
-            Answer(one.job.id, one.duplicate, one.conflict, one.replayed, one.held_back) for one in inserted
-        ] == expected
+        assert [Answer(one.job.id, one.duplicate, one.conflict, one.replayed) for one in inserted] == expected
+        for one in inserted:
+            back = self._model.lines.is_held_back(self._model.jobs[one.job.id])
+            assert one.held_back is (one.job.status is Status.PENDING and back)
         return expected
 
     def _took(self, claims: list[Claim]) -> None:

@@ -127,6 +127,8 @@ class _Call:
         """Cancel the holder and free its key."""
         head = keys.head_of(self._ledger, job_id)
         keys.free(self._ledger, head.n)
+        if head.kept_until is not None and head.kept_until == head.key_held:
+            head.kept_until = keys.answers_until(self._ledger, job_id)
         head.key_held = None
         call_off(self._ledger, head, self._options, message=f"replaced by {new.id}")
         self._holders.pop((new.task, new.key or ""), None)

@@ -55,6 +55,12 @@ def free(ledger: Ledger, number: int) -> None:
     ledger.connection.execute("UPDATE jobs SET key_held = NULL WHERE n = ?", (number,))
 
 
+def answers_until(ledger: Ledger, job_id: str) -> float | None:
+    """Return until when a job answers requests that are repeated. Looks through all answers: for rare cases."""
+    until = one(ledger.connection, "SELECT max(until) FROM answers WHERE job = ?", (job_id,))
+    return until[0] if until else None
+
+
 def answered(ledger: Ledger, asked: Idempotency) -> Answered | None:
     """Return what answered a request, if that is still remembered."""
     select = "SELECT digest, job FROM answers WHERE key = ? AND until > ?"

@@ -19,20 +19,21 @@ def change(
     head = Head(*row)
     waiting = STATUSES[head.status] in WAITING
     if waiting:
-        if due_at is None:
-            due_at = head.due_at if delay is None else ledger.now + delay
+        if due_at is None and delay is not None:
+            due_at = ledger.now + delay
         priority = head.priority if priority is None else priority
         rearrange(ledger, head, priority=priority, due_at=due_at, message="changed")
     job = read_job(one(ledger.connection, f"SELECT {JOB} FROM jobs WHERE n = ?", (head.n,)))
     return Changed(job=job, changed=waiting)
 
 
-def rearrange(ledger: Ledger, head: Head, *, priority: int, due_at: float, message: str) -> None:
-    """Move a waiting job to another place, told by one event."""
-    head.priority, head.due_at = priority, due_at
-    if due_at > ledger.now:
+def rearrange(ledger: Ledger, head: Head, *, priority: int, due_at: float | None, message: str) -> None:
+    """Move a waiting job to another place (``due_at`` None: its time stays as it is), told by one event."""
+    head.priority = priority
+    head.due_at = head.due_at if due_at is None else due_at
+    if due_at is not None and due_at > ledger.now:
         event = ledger.move(head, Step.POSTPONE, message=message)
-    elif STATUSES[head.status] is Status.SCHEDULED:
+    elif due_at is not None and STATUSES[head.status] is Status.SCHEDULED:
         event = ledger.move(head, Step.PROMOTE, message=message)
     else:
         event = ledger.event(head, EventType.STATUS, message=message)
