@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -110,6 +111,17 @@ async def test_one_of_several_sets_it_right(
             (seen,) = await store.insert([jobs.new()])
             assert seen.job.created_at == pytest.approx(inserted.job.created_at + 1)
         assert (await corrections(one))[1] == 1
+
+
+async def test_of_many_calls_at_once_one_sets_it_right(
+    open_one: Open, clocks: Clocks, jobs: JobFactory
+) -> None:
+    async with open_one() as store:
+        await store.insert([jobs.new()])
+        clocks.server.advance(HOUR)
+        answers = await asyncio.gather(*(store.insert([jobs.new()]) for _ in range(300)))
+        assert len({one.job.created_at for (one,) in answers}) == 1
+        assert (await corrections(store))[1] == 1
 
 
 async def test_a_process_that_was_frozen_sets_nothing(

@@ -28,11 +28,12 @@ QUICK: Final = 0.02
 Ask = Callable[..., Awaitable[Any]]
 
 
+_BOOT_TIME: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def since_boot() -> float:
     """Return the seconds since the machine was booted, sleep included where the system counts it."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return time.clock_gettime(_BOOT_TIME)
 
 
 class Measured(Record, frozen=True):
@@ -53,6 +54,8 @@ class StoreClock:
         self._version = "0"
         self._seen = 0.0
         """When the offset was last known to be right."""
+        self._measured = 0
+        """How often the offset was measured."""
         self._measuring = asyncio.Lock()
 
     def expected(self) -> str:
@@ -77,8 +80,12 @@ class StoreClock:
             self._adopt(await self._measure())
 
     async def settle(self) -> None:
-        """Find out why a call was refused, and set store time right if the server's clock was set."""
+        """Find out why a call was refused, and set store time right if the server's clock was set. Of many calls that
+        were refused at once, one does it for all."""
+        before = self._measured
         async with self._measuring:
+            if self._measured != before:
+                return
             found = await self._measure()
             for _ in range(ROUNDS):
                 step = self._step(found)
@@ -103,6 +110,7 @@ class StoreClock:
 
     def _adopt(self, found: Measured) -> None:
         self._offset, self._version, self._seen = found.offset, found.version, self._monotonic()
+        self._measured += 1
 
     async def _measure(self) -> Measured:
         best: Measured | None = None
