@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
@@ -48,6 +48,13 @@ crowds = st.fixed_dictionaries(
     }
 )
 """What many jobs have in common that go one after the other."""
+
+
+def _as_users_ask(options: dict[str, Any]) -> dict[str, Any]:
+    """How long a key is held is said of keys only."""
+    return options if options["key"] is not None else {**options, "key_kept": 0.0, "key_bound": None}
+
+
 new_jobs = st.fixed_dictionaries(
     {
         "task": st.sampled_from(["add", "resize"]),
@@ -65,7 +72,7 @@ new_jobs = st.fixed_dictionaries(
             [None] * 6 + [Idempotency(key=key, digest=digest, kept=40) for key in "xy" for digest in "de"]
         ),
     }
-)
+).map(_as_users_ask)
 pauses = st.sampled_from([{"queue": "default"}, {"queue": "high"}, {"task": "add"}, {"task": "resize"}])
 reports = st.fixed_dictionaries(
     {

@@ -210,6 +210,8 @@ class StoreMachine(SideBySide):
 
     @rule(seconds=st.sampled_from(FORWARD + BACK))
     def set_the_clock(self, seconds: float) -> None:
+        if seconds in BACK and not self._model.may_step_back(seconds):
+            return
         self._clock.advance(-seconds if seconds in BACK else seconds)
         self._model.lines.set_clock(self._clock.now)
 

@@ -48,6 +48,15 @@ class Model:
         """The store's time."""
         return self.lines.now
 
+    def may_step_back(self, seconds: float) -> bool:
+        """Tell whether the clock can be set back without asking again for a key or request that a store may have
+        forgotten, since its time was over."""
+        ends = [until for _, _, until in self._requests.values()]
+        for job in map(self.jobs.get, self._newest.values()):
+            if job is not None:
+                ends += [job.created_at + job.new.key_kept, job.created_at + (job.new.key_bound or 0.0)]
+        return not any(self.now - seconds < end <= self.lines.latest_now for end in ends)
+
     # Enqueueing and changing
 
     def insert(self, new: NewJob) -> Answer:

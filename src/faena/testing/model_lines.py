@@ -32,7 +32,7 @@ class ModelLines:
         self.paused: set[tuple[str | None, str | None]] = set()
         self.starts: defaultdict[str, list[float]] = defaultdict(list)
         self._jobs = jobs
-        self._latest_now = 0.0
+        self.latest_now = 0.0
         self._services = 0
         self._turns: dict[Lane, Turn] = {}
         self._alternating: dict[tuple[str, int], bool | None] = {}
@@ -40,7 +40,7 @@ class ModelLines:
 
     def set_clock(self, now: float) -> None:
         self.now = now
-        self._latest_now = max(now, self._latest_now)
+        self.latest_now = max(now, self.latest_now)
 
     # Pauses
 
@@ -88,7 +88,7 @@ class ModelLines:
         )
         if gate.at_once is not None and running + expected >= gate.at_once:
             return False
-        now = self.now if surely else self._latest_now
+        now = self.now if surely else self.latest_now
         return all(
             sum(at > now - window.period for at in self.starts[gate.name]) + expected < window.count
             for window in gate.windows
