@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from faena.job import Gate, Window
-from faena.rates import MOST_SLACK, SLACK
+from faena.rates import slack_in
 
+END_OF_CALENDAR: Final = 253402300800.0
+"""The year 10000, in seconds since the epoch: a key that is kept for ever lasts beyond it."""
 LISTED: Final = 10
 """How many names a sentence lists at most."""
 
@@ -18,13 +20,15 @@ def at(moment: float | None) -> str:
     """Say when: ``12:03:07 UTC``, with the date if it is another day."""
     if moment is None:
         return "an unknown time"
+    if moment >= END_OF_CALENDAR:
+        return "the end of time"
     then, today = datetime.fromtimestamp(moment, UTC), datetime.now(UTC)
     return then.strftime("%H:%M:%S UTC" if then.date() == today.date() else "%Y-%m-%d %H:%M:%S UTC")
 
 
 def when(moment: float | None) -> str:
     """Say when, and how far from now: ``12:03:07 UTC (in 42 s)``."""
-    if moment is None:
+    if moment is None or moment >= END_OF_CALENDAR:
         return at(moment)
     ahead = moment - time.time()
     return f"{at(moment)} ({f'in {duration(ahead)}' if ahead > 0 else f'{duration(-ahead)} ago'})"
@@ -65,5 +69,4 @@ def rule(gate: Gate) -> str:
 def _period(window: Window) -> str:
     """Say the period that was asked for; the window is a little longer (`faena.rates.SLACK`)."""
     kept = window.period
-    asked = kept - MOST_SLACK if kept * SLACK > MOST_SLACK * (1 + SLACK) else kept / (1 + SLACK)
-    return f"{round(kept if kept.is_integer() else asked, 3):g} s"
+    return f"{round(kept if kept.is_integer() else kept - slack_in(window), 3):g} s"

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from faena.events import Event, Told
 from faena.job import Failure, Job, OnConflict, Status
 from faena.ports.store import WorkerInfo
+from faena.words import END_OF_CALENDAR
 
 
 def _encodable(text: str) -> str:
@@ -84,7 +85,9 @@ class JobSummary(BaseModel):
     due_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    expires_at: datetime | None = Field(description="When the ended job may be forgotten.")
+    expires_at: datetime | None = Field(
+        description="When the ended job may be forgotten; null: it has not ended, or its key is kept for ever."
+    )
 
 
 class JobAnswer(JobSummary):
@@ -225,8 +228,8 @@ class WorkerList(BaseModel):
 
 
 def iso(at: float | None) -> datetime | None:
-    """Return seconds since the epoch as an aware UTC time."""
-    return None if at is None else datetime.fromtimestamp(at, UTC)
+    """Return seconds since the epoch as an aware UTC time; None for what has no time, or lies beyond the calendar."""
+    return None if at is None or at >= END_OF_CALENDAR else datetime.fromtimestamp(at, UTC)
 
 
 def summary(job: Job) -> JobSummary:
