@@ -16,10 +16,11 @@ from faena.job import Gate, Record, Window
 Per: TypeAlias = str | tuple[str, ...] | Callable[[Mapping[str, Any]], object]
 """What a limit is counted for: the value of an argument, of several, or what a function makes of all of them."""
 
-SLACK: Final = 0.02
+SLACK: Final = 0.04
 """A window is longer than its period by this part of it: a start counts when the job is claimed, and its function is
-called a moment later."""
+called a moment later. A worker that calls it later than that counts it anew (`call_within`)."""
 MOST_SLACK: Final = 0.25
+"""Seconds; no window is longer by more."""
 LONGEST: Final = 366 * 86400.0
 MOST: Final = 100_000
 LONGEST_NAME: Final = 200
@@ -129,6 +130,16 @@ def as_rates(rate: RateLike | None) -> tuple[Rate, ...]:
 def as_at_onces(at_once: AtOnceLike | None) -> tuple[AtOnce, ...]:
     """Return what was written as limits of jobs at once; raises `InvalidOptions`."""
     return tuple(one if isinstance(one, AtOnce) else AtOnce(one) for one in _several(at_once))
+
+
+def slack_in(window: Window) -> float:
+    """Return by how much a window is longer than the period that was asked for."""
+    return min(window.period * SLACK / (1 + SLACK), MOST_SLACK)
+
+
+def call_within(gates: Iterable[Gate]) -> float | None:
+    """Return the seconds from its claim within which a job's function is to be called; None: it may take its time."""
+    return min((slack_in(window) for gate in gates for window in gate.windows), default=None)
 
 
 def limit_faults(rate: object, at_once: object) -> Iterator[str]:

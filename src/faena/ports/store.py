@@ -75,6 +75,9 @@ class Claim(Record, frozen=True):
     """A job taken with a lease: its ``token`` and ``lease_until`` are in ``job``."""
 
     job: Job
+    call_within: float | None = None
+    """Seconds from the claim within which the function must be called, or its start be counted anew
+    (`Store.started`)."""
 
 
 class Lease(Record, frozen=True):
@@ -265,6 +268,11 @@ class Store(Protocol):
     async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Held]:
         """Make the leases last ``lease`` seconds from now, where they are still held. One that expired is held until
         `rescue` takes the job: the token decides, not the clock."""
+        ...
+
+    async def started(self, leases: Sequence[Lease]) -> list[Held]:
+        """Count the starts of held jobs under the rates of their gates once more, as of now: their functions are called
+        only now, long after the claim. The earlier start stays counted, too."""
         ...
 
     async def report(self, reports: Sequence[Report]) -> list[Held]:

@@ -94,6 +94,16 @@ class Desk:
         """Fail the job for good."""
         return await self.finish(job, Step.FAIL, error=BOOM)
 
+    async def started(self, job: Job) -> Held:
+        """Count the job's start anew, as the holder that this very record names."""
+        (held,) = await self.store.started([self.lease_of(job)])
+        return held
+
+    @staticmethod
+    def lease_of(job: Job) -> Lease:
+        """Return the lease that this very record names."""
+        return Lease(job_id=job.id, token=job.token)
+
     async def extend(self, job: Job, *, lease: float = LEASE) -> Held:
         """Extend the lease that this very record names."""
         (held,) = await self.store.extend([Lease(job_id=job.id, token=job.token)], lease=lease)

@@ -50,11 +50,16 @@ class Gatehouse:
     def _within(self, name: str, window: Window, now: float) -> list[float]:
         return [at for at in self._starts.get(name, []) if at > now - window.period]
 
-    def enter(self, job_id: str, gates: Iterable[Gate], now: float) -> None:
+    def enter(self, job_id: str, gates: Collection[Gate], now: float) -> None:
         """Note the start of a job that passes its gates."""
         for gate in gates:
             if gate.at_once is not None:
                 self._running[gate.name][job_id] = None
+        self.start(gates, now)
+
+    def start(self, gates: Iterable[Gate], now: float) -> None:
+        """Count a start under the rates of gates."""
+        for gate in gates:
             if gate.windows:
                 starts = self._starts.setdefault(gate.name, [])
                 starts.append(max([now, *starts[-1:]]))  # times never go back

@@ -31,6 +31,7 @@ from faena.ports.store import (
     Report,
     StoreOptions,
 )
+from faena.rates import call_within
 from faena.stores.memory.book import Book
 from faena.stores.memory.intake import Intake
 from faena.stores.memory.keyring import Keyring
@@ -88,7 +89,7 @@ class Ledger(Book):
                 else:
                     row.delivered_at = None
             elif row.job.status is Status.PROCESSING and row.request == request:
-                claims.append(Claim(job=row.job))
+                claims.append(_claim_of(row))
         return claims
 
     def claim_next(
@@ -96,7 +97,7 @@ class Ledger(Book):
     ) -> list[Claim]:
         held = [row for row in self.within(Status.PROCESSING) if row.request == request]
         if held:
-            return [Claim(job=row.job) for row in held]
+            return [_claim_of(row) for row in held]
         turns = self.lines.next_ones(self.within(Status.PENDING), queues)
         return [self._claim(row, worker, lease, request) for row in itertools.islice(turns, limit)]
 
@@ -104,7 +105,7 @@ class Ledger(Book):
         now = self._clock()
         row.request, row.reported, row.turn = request, 0, row.job.due_at
         self.lines.gates.enter(row.job.id, row.gates, now)
-        job = self.step(
+        self.step(
             row,
             Step.CLAIM,
             attempt=row.job.attempt + 1,
@@ -115,7 +116,7 @@ class Ledger(Book):
             progress=0.0,
             message=None,
         )
-        return Claim(job=job)
+        return _claim_of(row)
 
     def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Held]:
         return [self._extend(held, self._clock() + lease) for held in leases]
@@ -125,6 +126,16 @@ class Ledger(Book):
         if row is None:
             return Held(held=False)
         row.job = msgspec.structs.replace(row.job, lease_until=until)
+        return Held(held=True, cancel_requested=row.job.cancel_requested)
+
+    def started(self, leases: Sequence[Lease]) -> list[Held]:
+        return [self._start_anew(lease) for lease in leases]
+
+    def _start_anew(self, lease: Lease) -> Held:
+        row = self.held(lease.job_id, lease.token)
+        if row is None:
+            return Held(held=False)
+        self.lines.gates.start(row.gates, self._clock())
         return Held(held=True, cancel_requested=row.job.cancel_requested)
 
     def report(self, reports: Sequence[Report]) -> list[Held]:
@@ -338,3 +349,7 @@ class Ledger(Book):
             and (other.job.queue, other.job.priority) == (row.job.queue, row.job.priority)
         )
         return min(MOST_AHEAD, sum(other.place < row.place for other in line))
+
+
+def _claim_of(row: Row) -> Claim:
+    return Claim(job=row.job, call_within=call_within(row.gates))

@@ -90,6 +90,9 @@ class MemoryStore:
     async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Held]:
         return self._do(lambda ledger: ledger.extend(leases, lease=lease))
 
+    async def started(self, leases: Sequence[Lease]) -> list[Held]:
+        return self._do(lambda ledger: ledger.started(leases))
+
     async def report(self, reports: Sequence[Report]) -> list[Held]:
         return self._do(lambda ledger: ledger.report(reports))
 

@@ -7,6 +7,7 @@ results, checkpoints) stays the bytes that came.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,8 @@ import msgspec
 from faena.events import Event, EventType, Told
 from faena.job import Failure, Gate, Job, NewJob, OnConflict, Record, Status, Window, same_arguments
 from faena.ports.engine import Delivery
-from faena.ports.store import Inserted
+from faena.ports.store import Claim, Inserted
+from faena.rates import call_within
 
 STATUSES: Final = tuple(Status)
 """A status is stored as its position here."""
@@ -33,8 +35,8 @@ _decode_json: Final = msgspec.json.Decoder().decode
 
 
 class Head(Record, frozen=True, array_like=True):
-    """What scripts change of a job, in the order of the names in prelude.lua. The fields that follow there (gates and
-    kept keys) are no part of a `Job`."""
+    """What scripts change of a job, in the order of the names in prelude.lua. The fields that follow there (lanes and
+    kept keys) are no part of a `Job`; plain jobs lack them, and the gates, too."""
 
     id: str
     status: int
@@ -66,6 +68,7 @@ class Head(Record, frozen=True, array_like=True):
     origin: Text
     has_result: bool
     has_checkpoint: bool
+    gates: Text = False
 
 
 class Body(Record, frozen=True, array_like=True):
@@ -113,7 +116,9 @@ decode_jobs: Final = msgspec.msgpack.Decoder(list[StoredJob | None]).decode
 decode_events: Final = msgspec.msgpack.Decoder(list[StoredEvent]).decode
 decode_counts: Final = msgspec.msgpack.Decoder(list[tuple[str, str, int, int]]).decode
 decode_workers: Final = msgspec.msgpack.Decoder(list[tuple[float, str]]).decode
-_decode_gate: Final = msgspec.msgpack.Decoder(tuple[str, int | bool, list[tuple[int, float]]]).decode
+_GateParts = tuple[str, int | bool, list[tuple[int, float]]]
+_decode_gate: Final = msgspec.msgpack.Decoder(_GateParts).decode
+_decode_gates: Final = msgspec.json.Decoder(list[_GateParts]).decode
 _decode_told: Final = msgspec.msgpack.Decoder(list[_StoredTold]).decode
 _decode_deliveries: Final = msgspec.msgpack.Decoder(list[tuple[str, int, str, str]]).decode
 
@@ -165,6 +170,20 @@ def job_of(stored: StoredJob) -> Job:
 def jobs_of(blob: bytes) -> list[Job]:
     """Decode an answer that holds jobs only."""
     return [job_of(stored) for stored in decode_jobs(blob) if stored is not None]
+
+
+def claims_of(blob: bytes) -> list[Claim]:
+    """Decode the answer of a claim."""
+    return [
+        Claim(job=job_of(stored), call_within=_call_within(stored.head.gates) if stored.head.gates else None)
+        for stored in decode_jobs(blob)
+        if stored is not None
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _call_within(gates: Text) -> float | None:
+    return call_within(_gate(*parts) for parts in _decode_gates(str(gates)))
 
 
 def event_of(stored: StoredEvent) -> Event:
@@ -244,7 +263,10 @@ def gates_of(gates: Sequence[Gate]) -> str:
 
 def gate_of(packed: bytes) -> Gate:
     """Read a gate."""
-    name, at_once, windows = _decode_gate(packed)
+    return _gate(*_decode_gate(packed))
+
+
+def _gate(name: str, at_once: int | bool, windows: list[tuple[int, float]]) -> Gate:
     return Gate(
         name=name,
         at_once=at_once or None,

@@ -17,6 +17,7 @@ VERBS: Final = (
     "claim",
     "claim_next",
     "extend",
+    "started",
     "report",
     "finish",
     "promote",
@@ -57,6 +58,7 @@ READING: Final = frozenset(
 )
 MORE_ROOMS: Final = {
     "claim": ("gates", "taking"),
+    "started": ("gates",),
     "claim_next": ("gates", "serving", "taking"),
     "admit": ("gates", "serving"),
     "obstacles": ("gates",),

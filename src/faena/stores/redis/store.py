@@ -35,6 +35,7 @@ from faena.stores.redis.rows import (
     STATUSES,
     Body,
     asked_of,
+    claims_of,
     decode_counts,
     decode_events,
     decode_jobs,
@@ -78,18 +79,18 @@ class RedisStore(Steering):
         return inserted_of(jobs, answer)
 
     async def claim(self, ids: Sequence[str], *, worker: str, lease: float, request: str) -> list[Claim]:
-        blob = await self._run("claim", worker, repr(lease), request, pack(ids))
-        return [Claim(job=job) for job in jobs_of(blob)]
+        return claims_of(await self._run("claim", worker, repr(lease), request, pack(ids)))
 
     async def claim_next(
         self, queues: Sequence[str], *, worker: str, lease: float, limit: int, request: str
     ) -> list[Claim]:
-        blob = await self._run("claim_next", worker, repr(lease), request, limit, pack(queues))
-        return [Claim(job=job) for job in jobs_of(blob)]
+        return claims_of(await self._run("claim_next", worker, repr(lease), request, limit, pack(queues)))
 
     async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Held]:
-        asked = pack([(one.job_id, one.token) for one in leases])
-        return _held(await self._run("extend", repr(lease), asked))
+        return _held(await self._run("extend", repr(lease), _named(leases)))
+
+    async def started(self, leases: Sequence[Lease]) -> list[Held]:
+        return _held(await self._run("started", _named(leases)))
 
     async def report(self, reports: Sequence[Report]) -> list[Held]:
         return _held(await self._run("report", *asking.reports(reports)))
@@ -202,6 +203,10 @@ class RedisStore(Steering):
             for at, body in beats
         )
         return sorted(infos, key=lambda info: info.id)
+
+
+def _named(leases: Sequence[Lease]) -> bytes:
+    return pack([(one.job_id, one.token) for one in leases])
 
 
 def _held(answers: bytes) -> list[Held]:

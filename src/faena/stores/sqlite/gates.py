@@ -16,6 +16,7 @@ from typing import Final
 import apsw
 import msgspec
 
+from faena import rates
 from faena.job import Gate, Window
 from faena.stores.sqlite.rows import encode, many, one
 
@@ -66,6 +67,18 @@ def gates_of(text: str) -> tuple[Gate, ...]:
         )
         for name, at_once, windows in _decode(text)
     )
+
+
+@lru_cache(maxsize=4096)
+def rates_of(text: str) -> tuple[Gate, ...]:
+    """Return the gates of a stored text that limit starts, without their slots."""
+    return tuple(Gate(name=gate.name, windows=gate.windows) for gate in gates_of(text) if gate.windows)
+
+
+@lru_cache(maxsize=4096)
+def call_within(text: str) -> float | None:
+    """Return `Claim.call_within` of a job with gates of this text."""
+    return rates.call_within(gates_of(text))
 
 
 class _State(msgspec.Struct):

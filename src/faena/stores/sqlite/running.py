@@ -11,10 +11,10 @@ from faena.errors import IllegalStep
 from faena.events import EventType
 from faena.job import GIVES_BACK, OUTCOMES, Outcome, Status, Step
 from faena.ports.store import Claim, Held, Lease, Report, StoreOptions
-from faena.stores.sqlite.gates import Gatekeeper, gates_of
+from faena.stores.sqlite.gates import Gatekeeper, call_within, gates_of, rates_of
 from faena.stores.sqlite.ledger import Ledger, failure_text
 from faena.stores.sqlite.picking import Picking
-from faena.stores.sqlite.rows import CODES, HEAD, JOB, Head, encode, job_of, many, one, read_job, split
+from faena.stores.sqlite.rows import CODES, HEAD, JOB, Head, encode, job_of, many, one, split
 
 _PENDING: Final = f"SELECT {JOB} FROM jobs WHERE status = 1 AND id = ?"
 _HELD: Final = f"SELECT {JOB} FROM jobs WHERE status = 2 AND id = ? AND token = ?"
@@ -69,7 +69,11 @@ def _repeated(ledger: Ledger, request: str) -> list[Claim] | None:
         return None
     taken = msgspec.json.decode(row[0], type=list[tuple[str, int]])
     rows = (one(ledger.connection, _HELD, lease) for lease in taken)
-    return [Claim(job=read_job(row)) for row in rows if row is not None]
+    return [_claim_of(*split(row)) for row in rows if row is not None]
+
+
+def _claim_of(head: Head, rest: tuple[Any, ...]) -> Claim:
+    return Claim(job=job_of(head, rest), call_within=call_within(head.gates) if head.gates else None)
 
 
 def _take(ledger: Ledger, rows: Iterable[Any], *, worker: str, lease: float, request: str) -> list[Claim]:
@@ -89,7 +93,7 @@ def _take(ledger: Ledger, rows: Iterable[Any], *, worker: str, lease: float, req
         ledger.save_claim(head, ledger.move(head, Step.CLAIM))
         turn = (head.queue, head.priority)
         turns[turn] = max(head.due_at, turns.get(turn, head.due_at))
-        claims.append(Claim(job=job_of(head, rest)))
+        claims.append(_claim_of(head, rest))
     if claims:
         taken = encode([(claim.job.id, claim.job.token) for claim in claims]).decode()
         ledger.connection.execute("INSERT INTO requests VALUES (?, ?, ?)", (request, ledger.now, taken))
@@ -118,6 +122,22 @@ def extend(ledger: Ledger, leases: Sequence[Lease], *, lease: float) -> list[Hel
         row = many(ledger.connection, update, (until, held.job_id, held.token))
         ledger.refused += not row
         answers.append(Held(held=bool(row), cancel_requested=bool(row and row[0][0])))
+    return answers
+
+
+def started(ledger: Ledger, leases: Sequence[Lease]) -> list[Held]:
+    """Count the starts of held jobs under their rates once more."""
+    keeper = Gatekeeper(ledger.connection, now=ledger.now, wanted=len(leases))
+    answers = []
+    for lease in leases:
+        head = _held(ledger, lease.job_id, lease.token)
+        if head is None:
+            ledger.refused += 1
+            answers.append(Held(held=False))
+            continue
+        keeper.let_through(rates_of(head.gates or ""))
+        answers.append(Held(held=True, cancel_requested=bool(head.cancel_requested)))
+    keeper.save()
     return answers
 
 

@@ -222,6 +222,9 @@ class SQLiteStore:
     async def extend(self, leases: Sequence[Lease], *, lease: float) -> list[Held]:
         return await self._write(partial(running.extend, leases=leases, lease=lease))
 
+    async def started(self, leases: Sequence[Lease]) -> list[Held]:
+        return await self._write(partial(running.started, leases=leases))
+
     async def report(self, reports: Sequence[Report]) -> list[Held]:
         return await self._write(partial(running.report, reports=reports))
 

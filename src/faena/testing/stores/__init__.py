@@ -26,6 +26,7 @@ from faena.testing.stores.reporting import Reporting
 from faena.testing.stores.rescuing import Rescuing
 from faena.testing.stores.scheduling import Scheduling
 from faena.testing.stores.sharing import Sharing
+from faena.testing.stores.starting import Starting
 from faena.testing.stores.steering import Steering
 from faena.testing.stores.telling import Telling
 from faena.testing.stores.turns import Turns
@@ -44,6 +45,7 @@ class StoreConformance(
     Cancelling,
     Promoting,
     Limiting,
+    Starting,
     Turns,
     Admitting,
     Keys,

@@ -107,8 +107,8 @@ local function count_taken(gates, admitting)
     end
 end
 
--- Note a start and a slot under each gate of a job that is taken.
-local function note_start(n, head)
+-- Note a start and a slot under each gate of a job that is taken; `anew`: it has its slots already.
+local function note_start(n, head, anew)
     for _, gate in ipairs(lanes.gates_of(head[GATES])) do
         local log = gate.log
         if gate.limits_starts then
@@ -120,7 +120,7 @@ local function note_start(n, head)
             log.started[n] = true
             log.noted[gate.text] = gate
         end
-        if gate.at_once then
+        if gate.at_once and not anew then
             gather(lanes.joins, log.running, n)
         end
     end
