@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from faena import words
-from faena.errors import NotFound, Unavailable
+from faena.errors import JobCancelled, NotFound, Unavailable
 from faena.events import Event, EventType
 from faena.job import Gate, Job, Record, Status
 from faena.outcomes import unknown
@@ -98,7 +98,7 @@ def _ended(job: Job) -> Why:
     text = f"it is not running because it has ended: {job.status} {words.when(job.finished_at)}"
     if job.status is Status.FAILED and job.error is not None:
         text += f", with {job.error.told}"
-    if job.status is Status.CANCELLED and job.message:
+    if job.status is Status.CANCELLED and job.message not in (None, str(JobCancelled(job.id))):
         text += f" ({job.message})"
     return _why(job, Reason.ENDED, text, finished_at=job.finished_at)
 
@@ -244,6 +244,8 @@ async def _at_the_engine(engine: Engine, job: Job, obstacles: Obstacles) -> Why 
             f"the engine {engine.name} does not answer: {told}. The store keeps the job and delivers it later"
         )
         return _why(job, Reason.ENGINE_DOWN, text, error=told, **facts)
+    if ago is None and obstacles.ahead:
+        return _in_line(job, obstacles)  # those before it are given out first
     if ago is None:
         text = f"it has not been given to the engine {engine.name} yet: a worker does that within moments"
         return _why(job, Reason.NOT_DELIVERED, text, depth=depth, **facts)

@@ -268,6 +268,13 @@ async def test_a_job_that_was_not_delivered_yet_says_so(desk: Desk, ask: Ask) ->
     assert (await ask(job, engine=Transport())).reason is Reason.NOT_DELIVERED
 
 
+async def test_a_job_that_is_held_back_behind_others_says_how_many_go_first(desk: Desk, ask: Ask) -> None:
+    jobs = await desk.insert(*desk.jobs.several(3, gates=(at_once(5),)))
+    await hire(desk)
+    told = await ask(jobs[-1], engine=Transport())
+    assert (told.reason, told.facts["ahead"]) == (Reason.IN_LINE, 2)
+
+
 async def test_a_job_in_line_says_how_many_go_first(desk: Desk, ask: Ask) -> None:
     jobs = await desk.insert(*desk.jobs.several(3))
     await hire(desk)
