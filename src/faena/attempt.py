@@ -19,6 +19,7 @@ from faena.job import Job, Outcome
 if TYPE_CHECKING:
     from faena.reports import Reports
     from faena.settings import Settings
+    from faena.starts import Start
     from faena.task import Task
 
 
@@ -75,6 +76,7 @@ class Attempt:
         "overdue",
         "reports",
         "runner",
+        "start",
         "started",
         "task",
         "why",
@@ -84,6 +86,8 @@ class Attempt:
         self.job = job
         self.lease_until = lease_until
         """When the lease is over at the latest, by the monotonic clock."""
+        self.start: Start | None = None
+        """What its rates counted; None: it has none."""
         self.started = monotonic()
         self.task: Task[Any, Any] | None = None
         self.runner: Runner | None = None

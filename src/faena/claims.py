@@ -10,6 +10,7 @@ from typing import Protocol
 
 from faena.errors import Unavailable
 from faena.ports.store import Claim
+from faena.starts import RoundTrips, Timing
 
 logger = logging.getLogger("faena.worker")
 
@@ -30,7 +31,7 @@ class Crew(Protocol):
         """Make `change` return."""
         ...
 
-    def take(self, claim: Claim, lease_until: float, ended: Callable[[], None] | None = None) -> None:
+    def take(self, claim: Claim, timing: Timing, ended: Callable[[], None] | None = None) -> None:
         """Run a job, or hand it back if the worker takes nothing new any more."""
         ...
 
@@ -43,21 +44,28 @@ class Claims:
         self.lease = lease
         self.stopped = False
         self._requests = 0
+        self._trips = RoundTrips()
 
-    async def ask(self, verb: Callable[[str], Awaitable[list[Claim]]]) -> tuple[list[Claim], float]:
+    async def ask(self, verb: Callable[[str], Awaitable[list[Claim]]]) -> tuple[list[Claim], Timing]:
         """Call a claiming verb with a request id, again and again while the store is away: if it was carried out
         and only the answer was lost, the same request gets the same claims. No error ends the worker."""
         self._requests += 1
         request = f"{self.worker}:{self._requests}"
-        asked, pause = monotonic(), 0.05
+        asked = sent = monotonic()
+        timing, pause = Timing(asked=asked, lease_until=asked + self.lease, trips=self._trips), 0.05
         while True:
             try:
-                return await verb(request), asked + self.lease
+                claims = await verb(request)
             except Exception as error:
                 if self.stopped:
-                    return [], asked
+                    return [], timing
                 if pause == 0.05:
                     expected = isinstance(error, Unavailable)
                     logger.error("the store gives no jobs: %s", error, exc_info=None if expected else error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
+                sent = monotonic()
+            else:
+                if claims:
+                    self._trips.note(monotonic() - sent)
+                return claims, timing

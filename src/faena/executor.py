@@ -19,6 +19,7 @@ from faena.ports.store import Claim, Held, Store
 from faena.reports import Reports
 from faena.runners import InLoop, InThread
 from faena.slots import Slots
+from faena.starts import Start, Starts, Timing
 from faena.stopping import Stopping
 from faena.task import Task
 from faena.threads import Threads
@@ -62,25 +63,24 @@ class Executor:
         """Called when a job was handed back."""
         self._finishing = Batch(store.finish)
         self._reporting = Batch(store.report)
-        self._in_loop = InLoop(self._context, self._limit)
-        self._in_thread = InThread(self._context, self._limit, self.threads)
-        self._in_child = InChild(self._reports, self._limit, pool)
+        on_time = Starts(store, on_held=self.held).on_time
+        self._in_loop = InLoop(self._context, on_time, self._limit)
+        self._in_thread = InThread(self._context, on_time, self._limit, self.threads)
+        self._in_child = InChild(self._reports, on_time, self._limit, pool)
         self._concluding: set[asyncio.Task[None]] = set()
         self._unknown: set[str] = set()
         """Names of tasks that jobs had and that nobody registered."""
 
-    async def execute(
-        self, claim: Claim, *, lease_until: float, ended: Callable[[], None] | None = None
-    ) -> None:
-        """Run one attempt to its end; ``lease_until`` by the monotonic clock. Calls ``ended`` once when it is
-        concluded, which may be before this returns (a function that does not end is left behind). A job that gets no
-        slot in time is handed back; one with ``ended`` has a slot in the engine that waits for it. Never raises."""
+    async def execute(self, claim: Claim, timing: Timing, *, ended: Callable[[], None] | None = None) -> None:
+        """Run one attempt to its end. Calls ``ended`` once when it is concluded, which may be before this returns (a
+        function that does not end is left behind). A job that gets no slot in time is handed back; one with ``ended``
+        has a slot in the engine that waits for it. Never raises."""
         if ended is not None:
             self.slots.occupy()
         elif not await self.slots.enter():
             await self.hand_back(claim)
             return
-        attempt = self._begin(claim, lease_until, ended)
+        attempt = self._begin(claim, timing, ended)
         outcome: Outcome | None
         try:
             task = self._resolve(attempt)
@@ -109,8 +109,10 @@ class Executor:
         self.stopping.close()
         self.threads.close()
 
-    def _begin(self, claim: Claim, lease_until: float, ended: Callable[[], None] | None) -> Attempt:
-        attempt = Attempt(claim.job, lease_until=lease_until)
+    def _begin(self, claim: Claim, timing: Timing, ended: Callable[[], None] | None) -> Attempt:
+        attempt = Attempt(claim.job, lease_until=timing.lease_until)
+        if claim.call_within is not None:
+            attempt.start = Start(timing, claim.call_within)
         attempt.ended = ended
         self.running.add(attempt)
         return attempt

@@ -14,6 +14,7 @@ from typing import Any, Final
 from faena.batch import Batch
 from faena.claims import Claims, Crew
 from faena.ports.store import Claim, Store
+from faena.starts import Timing
 
 logger = logging.getLogger("faena.worker")
 
@@ -89,9 +90,9 @@ class LoopHands:
     async def _take(self, ids: Sequence[str], brought: int) -> None:
         """Claim what was brought together in one call."""
         try:
-            claims, lease_until = await self._claims.ask(partial(self._claim_ids, ids))
+            claims, timing = await self._claims.ask(partial(self._claim_ids, ids))
             for claim in claims:
-                self._crew.take(claim, lease_until)
+                self._crew.take(claim, timing)
             await asyncio.sleep(0)  # they begin, and are counted there before they are no more counted here
         finally:
             self._arrived += brought
@@ -99,7 +100,7 @@ class LoopHands:
 
     async def _run(self, job_id: str, ended: Callable[[], None]) -> None:
         try:
-            claim, lease_until = await self._claim(job_id)
+            claim, timing = await self._claim(job_id)
         except Exception:
             logger.exception("a job could not be claimed", extra={"job_id": job_id})
             ended()
@@ -107,14 +108,14 @@ class LoopHands:
         if claim is None:
             ended()
         else:
-            self._crew.take(claim, lease_until, ended)
+            self._crew.take(claim, timing, ended)
 
-    async def _claim_many(self, ids: Sequence[str]) -> list[tuple[Claim | None, float]]:
+    async def _claim_many(self, ids: Sequence[str]) -> list[tuple[Claim | None, Timing]]:
         """Claim what was delivered at about the same time in one call; of repeated ids the first gets the job."""
         unique = list(dict.fromkeys(ids))
-        claims, lease_until = await self._claims.ask(partial(self._claim_ids, unique))
+        claims, timing = await self._claims.ask(partial(self._claim_ids, unique))
         found = {claim.job.id: claim for claim in claims}
-        return [(found.pop(job_id, None), lease_until) for job_id in ids]
+        return [(found.pop(job_id, None), timing) for job_id in ids]
 
     async def _claim_ids(self, ids: Sequence[str], request: str) -> list[Claim]:
         claims = self._claims

@@ -54,9 +54,9 @@ class Pull:
             if room <= 0:
                 await self._crew.change()
                 continue
-            claims, lease_until = await self._claims.ask(partial(self._claim, room))
+            claims, timing = await self._claims.ask(partial(self._claim, room))
             for claim in claims:
-                self._crew.take(claim, lease_until)
+                self._crew.take(claim, timing)
             if claims:
                 await asyncio.sleep(0)  # let them begin, and short ones end, before the next claim
             else:

@@ -6,7 +6,7 @@ A runner also knows how a function is stopped there, and what can't be stopped: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -16,14 +16,16 @@ from faena.context import Context
 from faena.threads import Threads
 
 MakeContext = Callable[[Attempt], Context]
+OnTime = Callable[[Attempt], Awaitable[None]]
 Started = Callable[[Attempt], None]
 
 
 class InLoop:
     """Runs async functions in the asyncio task of their attempt. Stopped by cancelling it, like `asyncio.timeout`."""
 
-    def __init__(self, make_context: MakeContext, started: Started) -> None:
+    def __init__(self, make_context: MakeContext, on_time: OnTime, started: Started) -> None:
         self._make_context = make_context
+        self._on_time = on_time
         self._started = started
 
     async def run(self, attempt: Attempt) -> bytes:
@@ -33,6 +35,8 @@ class InLoop:
         arguments = outcomes.load(task, attempt.job)
         if (name := task.context_parameter) is not None:
             arguments[name] = self._make_context(attempt)
+        if attempt.start is not None:
+            await self._on_time(attempt)
         current = attempt.handle = asyncio.current_task()
         self._started(attempt)
         try:
@@ -60,8 +64,11 @@ class InLoop:
 class InThread:
     """Runs plain functions in threads. They stop at their next call of the context, or not at all."""
 
-    def __init__(self, make_context: MakeContext, started: Started, threads: Threads) -> None:
+    def __init__(
+        self, make_context: MakeContext, on_time: OnTime, started: Started, threads: Threads
+    ) -> None:
         self._make_context = make_context
+        self._on_time = on_time
         self._started = started
         self._threads = threads
 
@@ -70,13 +77,17 @@ class InThread:
         context = None
         if attempt.task is not None and attempt.task.context_parameter is not None:
             context = self._make_context(attempt)
-        attempt.handle = self._threads.start(partial(_call, attempt, context))
-        self._started(attempt)
-        try:
-            result: bytes = await attempt.handle
-            return result
-        finally:
-            attempt.handle = None
+        result: bytes | None = None
+        while result is None:
+            if attempt.start is not None:
+                await self._on_time(attempt)
+            attempt.handle = self._threads.start(partial(_call, attempt, context))
+            self._started(attempt)
+            try:
+                result = await attempt.handle
+            finally:
+                attempt.handle = None
+        return result
 
     def notice(self, attempt: Attempt) -> None:
         """Do nothing: the context reads it from the attempt."""
@@ -93,10 +104,13 @@ class InThread:
         return True
 
 
-def _call(attempt: Attempt, context: Context | None) -> bytes:
+def _call(attempt: Attempt, context: Context | None) -> bytes | None:
+    """Call the function; None: it is too late for that."""
     task = attempt.task
     assert task is not None
     arguments: dict[str, Any] = outcomes.load(task, attempt.job)
     if context is not None and task.context_parameter is not None:
         arguments[task.context_parameter] = context
+    if attempt.start is not None and attempt.start.late:
+        return None
     return outcomes.dump(task, task.function(**arguments))

@@ -32,6 +32,7 @@ from faena.making import Maker
 from faena.ports.engine import Delivery, Engine, ServeOptions
 from faena.ports.store import Claim, Store, WorkerInfo
 from faena.slots import MOST
+from faena.starts import Timing
 from faena.threads import Threads
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class Worker:
         self._changed.clear()
         await self._changed.wait()
 
-    def take(self, claim: Claim, lease_until: float, ended: Callable[[], None] | None = None) -> None:
+    def take(self, claim: Claim, timing: Timing, ended: Callable[[], None] | None = None) -> None:
         """Run a job, or hand it back if the worker takes nothing new any more."""
         assert self._executor is not None
         if self._stopping:
@@ -211,7 +212,7 @@ class Worker:
             self._spawn(self._hand_back(claim, ended))
             return
         self._started += 1
-        self._spawn(self._executor.execute(claim, lease_until=lease_until, ended=ended))
+        self._spawn(self._executor.execute(claim, timing, ended=ended))
         if self._started == self.options.max_jobs:
             self._recycled = True
             self._stop_taking()

@@ -15,6 +15,7 @@ from faena import slots as slots_module
 from faena.job import Job, Status
 from faena.ports.store import Claim
 from faena.slots import DEEPEST, MOST, RUN, Slots
+from faena.starts import Timing
 from faena.stores.memory import MemoryStore
 from faena.testing.factories import JobFactory
 
@@ -230,7 +231,7 @@ async def test_jobs_that_an_engine_brings_wait_for_a_slot_too() -> None:
             [job.id for job in jobs], worker=at_work.worker.id, lease=60, request="one"
         )
         for claim in claims:
-            at_work.worker.take(claim, monotonic() + 60)
+            at_work.worker.take(claim, Timing(asked=monotonic(), lease_until=monotonic() + 60))
         for job in jobs[:2]:
             await at_work.started(job.id)
         for job in jobs[2:]:

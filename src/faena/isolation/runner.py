@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from faena.attempt import Attempt, Why
@@ -25,20 +25,23 @@ class InChild:
     def __init__(
         self,
         make_reports: Callable[[Attempt], Reports],
+        on_time: Callable[[Attempt], Awaitable[None]],
         started: Callable[[Attempt], None],
         pool: Pool,
     ) -> None:
         self._make_reports = make_reports
+        self._on_time = on_time
         self._started = started
         self._pool = pool
 
     async def run(self, attempt: Attempt) -> Outcome:
         """Run the job in a child; its outcome comes from there. A child that dies fails this attempt only."""
         child = await self._take(attempt)
-        attempt.handle = child
-        attempt.reports = self._make_reports(attempt)
-        self._started(attempt)
         try:
+            await self._on_time(attempt)
+            attempt.handle = child
+            attempt.reports = self._make_reports(attempt)
+            self._started(attempt)
             return await child.run(attempt.job, attempt.reports.forward, cancelled=attempt.cancelled)
         except Gone as gone:
             if attempt.why is not None and gone.status == -signal.SIGKILL:

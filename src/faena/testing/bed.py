@@ -17,6 +17,7 @@ from faena.job import WAITING, Job, Status
 from faena.portal import Portal
 from faena.ports.store import Query, Store, StoreOptions
 from faena.settings import Settings
+from faena.starts import Timing
 from faena.stores.memory import MemoryStore
 from faena.task import Task
 from faena.testing.clock import FakeClock
@@ -195,8 +196,12 @@ class Testbed:
         )
         if not claims:
             return None
-        await self._executor.execute(claims[0], lease_until=monotonic() + LEASE)
-        return await client.get(claims[0].job.id)
+        claim = msgspec.structs.replace(
+            claims[0], call_within=None
+        )  # the bed's clock does not move meanwhile
+        now = monotonic()
+        await self._executor.execute(claim, Timing(asked=now, lease_until=now + LEASE))
+        return await client.get(claim.job.id)
 
     async def _run_pending(self, client: Client, limit: int) -> list[Job]:
         ran: list[Job] = []
