@@ -87,11 +87,11 @@ class Bench:
         *gates: Gate,
         late: float = 0.0,
         task: str = "add",
+        args: bytes = b'{"a": 1}',
         trips: RoundTrips | None = None,
-        **options: Any,
     ) -> Job:
         """Claim a job, and have it run when so many seconds have passed since the claim was asked for."""
-        job = self._jobs.new(task=task, args=b'{"a": 1}', gates=gates, **options)
+        job = self._jobs.new(task=task, args=args, gates=gates)
         await self.store.insert([job])
         (claim,) = await self.claim(job.id)
         timing = Timing(asked=self.clock.now, lease_until=self.clock.now + 60, trips=trips or RoundTrips())
@@ -207,7 +207,7 @@ async def test_a_late_call_is_handed_back_while_the_store_is_down(bench: Bench) 
 
 async def test_a_cancellation_that_is_told_with_it_reaches_the_function(bench: Bench) -> None:
     bench.store.answer = Held(held=True, cancel_requested=True)
-    job = await bench.run(LONG, late=0.3, task="heeds_cancellation")
+    job = await bench.run(LONG, late=0.3, task="heeds_cancellation", args=b"{}")
     assert job.status is Status.CANCELLED
 
 
