@@ -24,6 +24,8 @@ ENGINE_ANSWERS_WITHIN: Final = 3.0
 """Seconds that the engine has to say how it is."""
 LAST_EVENTS: Final = 20
 """How far back the event is looked for that put a job off."""
+MOST_AHEAD: Final = 1000
+"""How far the store counts those that go first (`Obstacles.ahead`)."""
 BY_HAND: Final = frozenset({"changed", "debounced"})
 """Messages of events that gave a waiting job another time."""
 
@@ -179,11 +181,12 @@ async def _held_by_the_store(store: Store, job: Job, obstacles: Obstacles) -> Wh
     if obstacles.opens_in is not None:
         until = words.after(obstacles.opens_in)
         text = f"the limit {gate.name} ({words.rule(gate)}) is used up until {words.when(until)}"
+        text += _and_ahead(obstacles)
         return _why(job, Reason.RATE, text, until=until, ahead=obstacles.ahead, **facts)
     return _why(
         job,
         Reason.AT_ONCE,
-        _slots_taken(gate, obstacles.holders),
+        _slots_taken(gate, obstacles.holders) + _and_ahead(obstacles),
         holders=list(obstacles.holders),
         ahead=obstacles.ahead,
         **facts,
@@ -263,10 +266,19 @@ async def _at_the_engine(engine: Engine, job: Job, obstacles: Obstacles) -> Why 
 
 def _in_line(job: Job, obstacles: Obstacles) -> Why:
     if obstacles.ahead:
-        more = " or more" if obstacles.ahead >= 1000 else ""
-        text = f"{words.counted(obstacles.ahead, 'job')}{more} of its line go first"
-        return _why(job, Reason.IN_LINE, text, ahead=obstacles.ahead)
+        return _why(job, Reason.IN_LINE, _ahead(obstacles), ahead=obstacles.ahead)
     return _why(job, Reason.READY, "nothing is in its way: it may start at any moment", ahead=0)
+
+
+def _and_ahead(obstacles: Obstacles) -> str:
+    """Say who goes first when the limit lets somebody through: the moment that was told may be another job's."""
+    return f"; {_ahead(obstacles)}" if obstacles.ahead else ""
+
+
+def _ahead(obstacles: Obstacles) -> str:
+    more = " or more" if obstacles.ahead >= MOST_AHEAD else ""
+    goes = "goes" if obstacles.ahead == 1 else "go"
+    return f"{words.counted(obstacles.ahead, 'job')}{more} of its line {goes} first"
 
 
 async def known_queues(

@@ -13,7 +13,7 @@ from tests.redis_kit import empty_redis, redis_server
 
 from faena.api.steering import why_answer
 from faena.engines.direct import DirectEngine
-from faena.errors import EngineDown, NotFound
+from faena.errors import EngineDown, JobCancelled, NotFound
 from faena.insights import Reason, Why, unlisted_tasks, why
 from faena.job import Failure, Job, Status, Step
 from faena.outcomes import unknown
@@ -205,6 +205,20 @@ async def test_a_slot_names_the_jobs_that_hold_it(desk: Desk, ask: Ask) -> None:
     assert told.reason is Reason.AT_ONCE
     assert f"its slot is held by job {holder.id}" in told.text
     assert told.facts["holders"] == [holder.id]
+
+
+async def test_a_job_behind_a_limit_says_who_goes_first_when_it_opens(desk: Desk, ask: Ask) -> None:
+    for gate in (rate((1, 60.0), name="rated"), at_once(1, name="slots")):
+        await desk.running(gates=(gate,))
+        _, second, third = await desk.insert(*desk.jobs.several(3, gates=(gate,)))
+        assert (await ask(second)).text.endswith("; 1 job of its line goes first")
+        assert (await ask(third)).text.endswith("; 2 jobs of its line go first")
+
+
+async def test_a_cancelled_job_says_so_once(desk: Desk, ask: Ask) -> None:
+    job = await desk.running()
+    await desk.finish(job, Step.CANCEL, message=str(JobCancelled(job.id)))
+    assert (await ask(job)).text.count("was cancelled") == 0
 
 
 async def test_without_a_worker_for_the_queue_the_others_are_named(desk: Desk, ask: Ask) -> None:
