@@ -163,8 +163,8 @@ def test_a_server_and_a_worker_that_disagree_say_so_loudly(
     worker.stdout.readline()
     with httpx.Client(base_url=told["address"], timeout=30) as http:
         job = http.post("/jobs", json={"task": "urgent", "args": {}}).json()
-        warnings = http.get("/health").json()["warnings"]
         waited = ended(environment, job["task_id"])
+        warnings = http.get("/health").json()["warnings"]
     assert waited.status == "completed"  # later, but not lost
     (warning,) = [one for one in warnings if "runs rq" in one]
     assert "jobs are delivered to dramatiq" in warning
