@@ -84,9 +84,9 @@ class Settings(BaseModel):
     broker_url: str | None = _setting(
         None,
         "FAENA_BROKER_URL",
-        "Where the engine has its messages. Unset: `REDIS_URL`.",
-        "an address such as redis://localhost:6379/1 (no engine runs on RabbitMQ in this release)",
-        pattern=r"^(rediss?|unix)://.+",
+        "Where the engine has its messages; Celery and Dramatiq may have them in RabbitMQ. Unset: `REDIS_URL`.",
+        "an address such as redis://localhost:6379/1 or amqp://user:password@localhost/vhost",
+        pattern=r"^(rediss?|unix|amqps?)://.+",
     )
     named_data_dir: Path | None = Field(
         None,
@@ -281,6 +281,11 @@ class Settings(BaseModel):
     def broker(self) -> str | None:
         """Where the engine has its messages, if it needs a server for them."""
         return self.broker_url or self.redis_url
+
+    @property
+    def on_rabbitmq(self) -> bool:
+        """The engine has its messages in RabbitMQ."""
+        return (self.broker_url or "").startswith("amqp")
 
     def given(self) -> dict[str, object]:
         """Return what was set, by public names; defaults are left out."""

@@ -36,6 +36,11 @@ ON_A_BROKER: Mapping[str, str] = {
     "arq": "faena.engines.arq:ARQEngine",
 }
 """The engines that need a broker. Each is its vendor's module and its extra, too."""
+ON_RABBITMQ: Mapping[str, str] = {
+    "dramatiq": "faena.engines.dramatiq.rabbit:DramatiqRabbitEngine",
+    "celery": "faena.engines.celery_rabbit:CeleryRabbitEngine",
+}
+"""Those of them that take a RabbitMQ as their broker, in the order in which they are preferred there."""
 
 
 class Selection(Record, frozen=True):
@@ -76,7 +81,9 @@ def select(settings: Settings) -> Selection:
         raise InvalidSettings(faults)
     notes: list[Note] = []
     store, reason, alone = _choose_store(settings, notes)
-    engine = _choose_engine(store, notes) if settings.engine == "auto" else settings.engine
+    engine = settings.engine
+    if engine == "auto":
+        engine = _choose_on_rabbitmq() if settings.on_rabbitmq else _choose_engine(store, notes)
     files = engine == "huey" and not _huey_on_redis(settings, store)
     if alone is not None and files:
         notes.append(Note(level="info", text="Using Huey driver with filesystem backend"))
@@ -130,7 +137,8 @@ def make_engine(settings: Settings, selection: Selection | None = None) -> Engin
         return HueyEngine(settings.queue_dir)
     if ":" in chosen.engine:
         return cast("Engine", _found(chosen.engine, "engine")(settings))
-    reference = HUEY_ON_REDIS if chosen.engine == "huey" else ON_A_BROKER[chosen.engine]
+    on_server = ON_RABBITMQ if settings.on_rabbitmq else {"huey": HUEY_ON_REDIS, **ON_A_BROKER}
+    reference = on_server[chosen.engine]
     return cast("Engine", _named(reference)(settings.broker))
 
 
@@ -213,6 +221,18 @@ def _engine_faults(settings: Settings) -> Iterator[str]:
             yield f"FAENA_ENGINE={engine} needs its extra: pip install 'faena[{engine}]'"
         if settings.broker is None:
             yield f"FAENA_ENGINE={engine} needs Redis: set REDIS_URL (or FAENA_BROKER_URL)"
+    if settings.on_rabbitmq:
+        yield from _rabbitmq_faults(engine)
+
+
+def _rabbitmq_faults(engine: str) -> Iterator[str]:
+    if engine in ("huey", *ON_A_BROKER) and engine not in ON_RABBITMQ:
+        able = " or ".join(sorted(ON_RABBITMQ))
+        yield f"FAENA_ENGINE={engine} does not run on RabbitMQ (FAENA_BROKER_URL=amqp://…): use {able}"
+    elif engine == "auto" and not any(map(_installed, ON_RABBITMQ)):
+        yield "FAENA_BROKER_URL=amqp://… needs an engine for it: pip install 'faena[dramatiq,rabbitmq]'"
+    elif engine in ("auto", *ON_RABBITMQ) and not _installed("amqp"):
+        yield "FAENA_BROKER_URL=amqp://… needs py-amqp: pip install 'faena[rabbitmq]'"
 
 
 def _choose_store(settings: Settings, notes: list[Note]) -> tuple[str, str, str | None]:
@@ -222,7 +242,7 @@ def _choose_store(settings: Settings, notes: list[Note]) -> tuple[str, str, str 
     if settings.redis_url is None:
         return "sqlite", "REDIS_URL is not set", None
     if (
-        settings.engine in ON_A_BROKER and _no_redis_store() is None
+        settings.engine in ON_A_BROKER and not settings.on_rabbitmq and _no_redis_store() is None
     ):  # without Redis it could not work anyway: opening the store tells
         return "redis", "", None
     if fault := redis_fault(settings.redis_url):
@@ -244,6 +264,10 @@ def _choose_engine(store: str, notes: list[Note]) -> str:
         )
     )
     return "direct"
+
+
+def _choose_on_rabbitmq() -> str:
+    return next(engine for engine in ON_RABBITMQ if _installed(engine))
 
 
 def _huey_on_redis(settings: Settings, store: str) -> bool:

@@ -102,7 +102,7 @@ def test_a_clock_that_differs_is_noticed(directory: Path, monkeypatch: pytest.Mo
 def test_an_extra_that_is_missing_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "find_spec", lambda module: None)
     advices = [found.advice.partition(",")[0] for found in check_extras()]
-    extras = ("redis", "huey", "dramatiq", "celery", "rq", "arq", "media")
+    extras = ("redis", "huey", "dramatiq", "celery", "rq", "arq", "rabbitmq", "media")
     assert advices == [f"pip install 'faena[{extra}]'" for extra in extras]
 
 

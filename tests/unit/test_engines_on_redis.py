@@ -13,7 +13,7 @@ from faena.engines.arq import ARQEngine
 from faena.engines.celery import CeleryEngine
 from faena.engines.onredis import OnRedis
 from faena.engines.rq import RQEngine
-from faena.errors import EngineDown, InvalidSettings
+from faena.errors import EngineDown
 from faena.testing.engines import Recorder, deliveries, serving
 from faena.testing.servers import RedisServer
 
@@ -108,8 +108,3 @@ def test_a_bell_leaves_nothing_in_redis(engine_class: type[OnRedis], server: Red
         for key in redis.scan_iter("faena:bell:*"):
             assert 0 < redis.ttl(key) <= 2
     engine.close()
-
-
-def test_celery_over_rabbitmq_is_refused_in_plain_words() -> None:
-    with pytest.raises(InvalidSettings, match="not on RabbitMQ"):
-        CeleryEngine("amqp://localhost")

@@ -157,6 +157,43 @@ def test_an_engine_without_its_broker_or_its_extra_is_refused(
     ]
 
 
+def test_a_rabbitmq_is_for_dramatiq_and_celery_and_the_jobs_stay_where_they_are(
+    data_dir: Path, engines: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "amqp://localhost//"
+    for engine in ("dramatiq", "celery"):
+        settings = Settings(data_dir=data_dir, broker_url=url, engine=engine)
+        chosen = select(settings)
+        assert (chosen.store, chosen.engine, chosen.alone) == ("sqlite", engine, None)
+        made = make_engine(settings, chosen)
+        assert (made.name, type(made)) == (engine, wiring._named(wiring.ON_RABBITMQ[engine]))
+    assert select(Settings(data_dir=data_dir, broker_url=url)).engine == "dramatiq"
+    monkeypatch.setattr(wiring, "_installed", lambda module: module in ("celery", "amqp", "redis"))
+    assert select(Settings(data_dir=data_dir, broker_url=url)).engine == "celery"
+    with server_that_answers(b"+PONG\r\n") as redis_url:
+        chosen = select(Settings(data_dir=data_dir, broker_url=url, redis_url=redis_url, engine="celery"))
+    assert (chosen.store, chosen.engine) == ("redis", "celery")
+
+
+def test_what_can_not_run_on_rabbitmq_is_told_with_what_to_do(
+    data_dir: Path, engines: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(engine: str) -> str:
+        with pytest.raises(InvalidSettings) as caught:
+            select(Settings(data_dir=data_dir, broker_url="amqps://localhost", engine=engine))
+        return caught.value.faults[-1]
+
+    told = "does not run on RabbitMQ (FAENA_BROKER_URL=amqp://…): use celery or dramatiq"
+    assert [fault(engine) for engine in ("huey", "rq", "arq")] == [
+        f"FAENA_ENGINE={engine} {told}" for engine in ("huey", "rq", "arq")
+    ]
+    monkeypatch.setattr(wiring, "_installed", lambda module: module != "amqp")
+    assert fault("celery") == "FAENA_BROKER_URL=amqp://… needs py-amqp: pip install 'faena[rabbitmq]'"
+    assert fault("auto") == "FAENA_BROKER_URL=amqp://… needs py-amqp: pip install 'faena[rabbitmq]'"
+    monkeypatch.setattr(wiring, "_installed", lambda module: False)
+    assert "pip install 'faena[dramatiq,rabbitmq]'" in fault("auto")
+
+
 def test_an_engine_of_the_users_own_is_named_by_what_makes_it(module_path: Path, data_dir: Path) -> None:
     (module_path / "wired_engine.py").write_text(
         "from faena.engines.direct import DirectEngine\n"

@@ -33,6 +33,7 @@ NETWORK_FILESYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", 
 EXTRAS: Final = (
     ("redis", "redis", "the Redis store"),
     *((engine, engine, f"the {engine} engine") for engine in ("huey", "dramatiq", "celery", "rq", "arq")),
+    ("amqp", "rabbitmq", "Celery or Dramatiq on RabbitMQ"),
     ("pyvips", "media", "the media pack"),
 )
 """A module, the extra that brings it, and what it is for."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from faena.engines import onredis
-from faena.engines.onredis import OnRedis, RejectedMessage
+from faena.engines.onredis import OnRedis
+from faena.engines.reading import RejectedMessage
 from faena.ids import Ids
 from faena.job import Record
 from faena.ports.engine import Delivery

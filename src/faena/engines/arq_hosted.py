@@ -20,7 +20,7 @@ from redis import RedisError
 from redis.asyncio import ConnectionPool
 
 from faena.engines.arq import QUEUE, decode
-from faena.engines.onredis import RejectedMessage
+from faena.engines.reading import RejectedMessage
 
 log = logging.getLogger(__name__)
 

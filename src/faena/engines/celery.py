@@ -1,4 +1,4 @@
-"""Celery on Redis: jobs travel as Celery's own messages (protocol 2), one Redis list for each queue.
+"""Celery, and how it is on Redis: jobs travel as Celery's own messages (protocol 2), one Redis list for each queue.
 
 A worker of Faena reads the lists straight, many messages in one visit; Celery's own command line reads the same lists
 through `faena.engines.celery_app`. See ``docs/guides/celery.md``.
@@ -16,8 +16,8 @@ import celery as vendor
 import msgspec
 
 from faena.engines import onredis
-from faena.engines.onredis import OnRedis, RejectedMessage
-from faena.errors import InvalidSettings
+from faena.engines.onredis import OnRedis
+from faena.engines.reading import RejectedMessage
 from faena.job import Record
 from faena.ports.engine import Delivery
 
@@ -77,8 +77,6 @@ class CeleryEngine(OnRedis):
     name = "celery"
 
     def __init__(self, url: str) -> None:
-        if url.startswith("amqp"):
-            raise InvalidSettings(["FAENA_ENGINE=celery works on Redis in this release, not on RabbitMQ"])
         super().__init__(url, CeleryLayout())
 
 
@@ -118,14 +116,19 @@ class CeleryLayout:
         if len(message) > LONGEST_MESSAGE:
             raise RejectedMessage("it is too long")
         try:
-            args, _, _ = _decode_body(base64.b64decode(_decode(message).body, validate=True))
+            return job_of(base64.b64decode(_decode(message).body, validate=True))
         except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
             raise RejectedMessage(str(error)) from error
-        return args[0]
 
 
-def message(delivery: Delivery) -> bytes:
-    """Return what Celery would send for a call of the job's task with the job's id.
+def job_of(body: bytes) -> str:
+    """Return the only argument of a call; raises ValueError and msgspec's errors for what is none."""
+    args, _, _ = _decode_body(body)
+    return args[0]
+
+
+def call(delivery: Delivery) -> tuple[dict[str, Any], bytes]:
+    """Return the headers and the body of what Celery would send for a call of the job's task with the job's id.
 
     The message's own id is new each time: a message that somebody revokes is only one ring of the doorbell.
     """
@@ -150,6 +153,13 @@ def message(delivery: Delivery) -> bytes:
         "origin": ORIGIN,
         "ignore_result": True,
     }
+    return headers, body
+
+
+def message(delivery: Delivery) -> bytes:
+    """Return a `call` as kombu puts it into Redis."""
+    headers, body = call(delivery)
+    token = headers["id"]
     properties = {
         "correlation_id": token,
         "reply_to": "",

@@ -58,11 +58,21 @@ def hosted_app(url: str, worker: HostedWorker, tasks: Iterable[str]) -> Celery:
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
-        task_queues=[Queue(queue, Exchange(queue), routing_key=queue) for queue in worker.queues],
-        task_default_queue=worker.queues[0],
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
+        **(_on_rabbit(worker.queues) if url.startswith("amqp") else _on_redis(url, worker.queues)),
+    )
+    for name in tasks:
+        _register(app, worker, name)
+    app.steps["worker"].add(_step(worker))
+    return app
+
+
+def _on_redis(url: str, queues: Sequence[str]) -> dict[str, Any]:
+    return {
+        "task_queues": [Queue(queue, Exchange(queue), routing_key=queue) for queue in queues],
+        "task_default_queue": queues[0],
+        "broker_transport_options": {
             "global_keyprefix": PREFIX,
             "queue_order_strategy": "priority",
             "priority_steps": [0],
@@ -72,11 +82,17 @@ def hosted_app(url: str, worker: HostedWorker, tasks: Iterable[str]) -> Celery:
             **({} if url.startswith("unix") else {"socket_keepalive": True}),
             "health_check_interval": 10,
         },
-    )
-    for name in tasks:
-        _register(app, worker, name)
-    app.steps["worker"].add(_step(worker))
-    return app
+    }
+
+
+def _on_rabbit(queues: Sequence[str]) -> dict[str, Any]:
+    """Return the queues as `faena.engines.onrabbit` declares them: durable ones behind the default exchange."""
+    names = [PREFIX + queue for queue in queues]
+    return {
+        "task_queues": [Queue(name, Exchange(""), routing_key=name, durable=True) for name in names],
+        "task_default_queue": names[0],
+        "broker_connection_timeout": 2,
+    }
 
 
 def _broker(url: str) -> str:

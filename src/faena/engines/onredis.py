@@ -6,34 +6,26 @@ engine's own, which its own command line can take as well.
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from faena.errors import EngineDown, Rejected
+from faena.engines.reading import Reading, RejectedMessage
+from faena.errors import EngineDown
 from faena.ports.engine import Capabilities, Delivery, Hands, ServeOptions
 
 if TYPE_CHECKING:
     from redis import Redis
     from redis.client import Pipeline
 
-log = logging.getLogger(__name__)
-
 SEND_TIMEOUT: Final = 0.8
 """Seconds for a connection, and again for an answer; `deliver` has two."""
 CONNECTIONS: Final = 16
 MESSAGES_A_PIPELINE: Final = 1_000
-ROOM_WAIT: Final = 0.5
-"""Seconds after which a worker that is full is asked again, and a stop is noticed at the latest."""
 BELL: Final = "faena:bell:"
 BLOCK: Final = 1
 """Seconds that an idle worker sleeps in Redis; it wakes at once when a message comes, or when it is stopped."""
-LONGEST_PAUSE: Final = 2.0
-"""Seconds between two tries to read from a server that is down."""
 
 
 def check_version(
@@ -53,10 +45,6 @@ def check_redis(extra: str) -> None:
     import redis
 
     check_version("redis", redis.__version__, least=(6, 1), below=(10, 0), extra=extra)
-
-
-class RejectedMessage(Rejected):
-    """The message is none of Faena's."""
 
 
 class Layout(Protocol):
@@ -110,10 +98,15 @@ class OnRedis:
                 self._layout.put(pipeline, deliveries[start : start + MESSAGES_A_PIPELINE])
                 pipeline.execute()
 
-    def serve(self, hands: Hands, options: ServeOptions) -> ServingOnRedis:
+    def serve(self, hands: Hands, options: ServeOptions) -> Reading[bytes | None]:
         """Prepare to read the queues, with a connection of its own."""
         redis = connect(self.url, timeout=BLOCK + 4.0, connections=2)
-        return ServingOnRedis(Queues(redis, self._layout, options.queues), self._layout.job, hands)
+        return Reading(Queues(redis, self._layout, options.queues), self._job, hands)
+
+    def _job(self, message: bytes | None) -> str:
+        if message is None:
+            raise RejectedMessage("there is nothing in it")
+        return self._layout.job(message)
 
     def depth(self, queue: str) -> int:
         """Count the messages that wait in a queue."""
@@ -141,12 +134,21 @@ class OnRedis:
 class Queues:
     """Some queues in strict order, for one reader. Every method raises `EngineDown`."""
 
+    server = "Redis"
+
     def __init__(self, redis: Redis, layout: Layout, queues: Sequence[str]) -> None:
         self._redis = redis
         self._layout = layout
         self._keys = [layout.key(queue) for queue in queues]
         self._take: Any = redis.register_script(layout.take)
         self._bell = f"{BELL}{uuid.uuid4().hex}"
+
+    def read(self, limit: int) -> list[bytes | None]:
+        """Return up to ``limit`` messages, as soon as there are any; none after a while, or when woken."""
+        taken = self.take(limit)
+        if not taken and (first := self.wait()) is not None:
+            taken = self.take(limit, first=first)
+        return taken
 
     def take(self, limit: int, *, first: bytes | None = None) -> list[bytes | None]:
         """Return up to ``limit`` messages at once, perhaps none; ``first`` is what `wait` took. None: half a
@@ -173,68 +175,6 @@ class Queues:
     def close(self) -> None:
         """Let go of the connections."""
         self._redis.close()
-
-
-class ServingOnRedis:
-    """Reads queues for a worker of this process: as many messages in one visit as the worker has room for."""
-
-    def __init__(self, queues: Queues, job: Callable[[bytes], str], hands: Hands) -> None:
-        self._queues = queues
-        self._job = job
-        self._hands = hands
-        self._halted = threading.Event()
-        self._down_since: float | None = None
-
-    def run(self) -> None:
-        """Serve until stopped. A server that is down is waited for."""
-        try:
-            while not self._halted.is_set():
-                room = self._hands.room(ROOM_WAIT)
-                if room > 0 and not self._halted.is_set():
-                    self._visit(room)
-        finally:
-            self._queues.close()
-
-    def stop(self) -> None:
-        """Take nothing new; `run` returns at once."""
-        self._halted.set()
-        self._queues.wake()
-
-    def _visit(self, room: int) -> None:
-        try:
-            taken = self._queues.take(room)
-            if not taken and (first := self._queues.wait()) is not None:
-                taken = self._queues.take(room, first=first)
-            self._tell_up()
-        except EngineDown as error:
-            self._tell_down(error)
-        else:
-            self._hands.take(jobs_in(taken, self._job))
-
-    def _tell_down(self, error: EngineDown) -> None:
-        now = time.monotonic()
-        if self._down_since is None:
-            self._down_since = now
-            log.warning("Redis can't be read; trying again until it can: %s", error)
-        self._halted.wait(min(0.1 + (now - self._down_since) / 4, LONGEST_PAUSE))
-
-    def _tell_up(self) -> None:
-        if self._down_since is not None:
-            self._down_since = None
-            log.warning("Redis can be read again")
-
-
-def jobs_in(messages: Iterable[bytes | None], job: Callable[[bytes], str]) -> list[str]:
-    """Return the ids that messages name; those that are none of Faena's are rejected with a warning."""
-    ids = []
-    for message in messages:
-        try:
-            if message is None:
-                raise RejectedMessage("there is nothing in it")
-            ids.append(job(message))
-        except RejectedMessage as error:
-            log.warning("a message was rejected, it does not come from Faena: %s: %.80r", error, message)
-    return ids
 
 
 def connect(url: str, *, timeout: float, connections: int) -> Redis:

@@ -15,7 +15,8 @@ import msgspec
 import rq as vendor
 
 from faena.engines import onredis
-from faena.engines.onredis import OnRedis, RejectedMessage
+from faena.engines.onredis import OnRedis
+from faena.engines.reading import RejectedMessage
 from faena.ports.engine import Delivery
 
 if TYPE_CHECKING:

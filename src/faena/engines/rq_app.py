@@ -19,7 +19,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from faena.engines.onredis import RejectedMessage
+from faena.engines.reading import RejectedMessage
 from faena.engines.rq import call
 from faena.host import Host
 

@@ -16,7 +16,8 @@ import dramatiq as vendor
 import msgspec
 
 from faena.engines import onredis
-from faena.engines.onredis import OnRedis, RejectedMessage, check_redis
+from faena.engines.onredis import OnRedis, check_redis
+from faena.engines.reading import RejectedMessage
 from faena.job import Record
 from faena.ports.engine import Capabilities, Delivery
 
@@ -57,7 +58,7 @@ class Message(Record, frozen=True):
     message_timestamp: int
 
 
-_encode = msgspec.json.Encoder().encode
+as_json = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode
 
 
@@ -115,7 +116,7 @@ class DramatiqLayout:
         messages: dict[str, dict[Any, Any]] = {}
         for delivery in deliveries:
             token = str(uuid.uuid4())
-            messages.setdefault(self.key(delivery.queue), {})[token] = _encode(_message(delivery, token, now))
+            messages.setdefault(self.key(delivery.queue), {})[token] = as_json(compose(delivery, token, now))
         for key, by_id in messages.items():
             pipeline.hset(f"{key}.msgs", mapping=by_id)
             pipeline.rpush(key, *by_id)
@@ -125,15 +126,28 @@ class DramatiqLayout:
         return read(message).args[0]
 
 
+class WholeMessages(DramatiqLayout):
+    """Brings whole messages in the place of ids."""
+
+    def job(self, message: bytes) -> str:
+        """Return the message itself, if it is one of Faena's."""
+        read(message)
+        return message.decode()
+
+
 class DramatiqEngine(OnRedis):
     """Delivers through Redis at ``url``, under the keys of a dramatiq broker with that namespace. Thread-safe."""
 
     name = "dramatiq"
     capabilities = Capabilities(delivers=True, queue_order=True, priority=False, separate_processes=True)
 
-    def __init__(self, url: str, *, namespace: str = "faena-dramatiq") -> None:
-        super().__init__(url, DramatiqLayout(namespace))
+    def __init__(self, url: str, *, namespace: str = "faena-dramatiq", whole: bool = False) -> None:
+        super().__init__(url, (WholeMessages if whole else DramatiqLayout)(namespace))
         self.namespace = namespace
+
+    def whole(self) -> DramatiqEngine:
+        """Make one that serves whole messages in the place of ids."""
+        return DramatiqEngine(self.url, namespace=self.namespace, whole=True)
 
 
 def read(data: bytes) -> Message:
@@ -146,7 +160,8 @@ def read(data: bytes) -> Message:
         raise RejectedMessage(str(error)) from error
 
 
-def _message(delivery: Delivery, token: str, now: int) -> Message:
+def compose(delivery: Delivery, token: str, now: int) -> Message:
+    """Return a job's message, as of ``now`` in milliseconds; ``token`` is its own id."""
     return Message(
         queue_name=delivery.queue,
         actor_name=delivery.task,

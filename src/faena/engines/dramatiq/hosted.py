@@ -1,7 +1,7 @@
 """Dramatiq's own command line as the host of Faena workers: ``dramatiq faena.engines.dramatiq_app``.
 
-Each of its processes reads Redis once for all its threads and queues, in strict order, and runs jobs in dramatiq's
-threads. Everything is made when the process boots, so that nothing is shared across its forks.
+Each of its processes reads Redis or RabbitMQ once for all its threads and queues, in strict order, and runs jobs in
+dramatiq's threads. Everything is made when the process boots, so that nothing is shared across its forks.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import dramatiq
 
-from faena.engines.dramatiq.engine import DramatiqEngine, DramatiqLayout, read
 from faena.engines.hosting import Desk
 from faena.ports.engine import Delivery, Engine, ServeOptions, Serving
 
@@ -59,21 +58,12 @@ class HostedWorker(Protocol):
         ...
 
 
-class WholeMessages(DramatiqLayout):
-    """Brings whole messages in the place of ids."""
+class WholeEngine(Engine, Protocol):
+    """Dramatiq on whatever server."""
 
-    def job(self, message: bytes) -> str:
-        """Return the message itself, if it is one of Faena's."""
-        read(message)
-        return message.decode()
-
-
-class MessageEngine(DramatiqEngine):
-    """A `DramatiqEngine` that serves whole messages."""
-
-    def __init__(self, url: str, *, namespace: str) -> None:
-        super().__init__(url, namespace=namespace)
-        self._layout = WholeMessages(namespace)
+    def whole(self) -> Engine:
+        """Make one that serves whole messages in the place of ids."""
+        ...
 
 
 class Run:
@@ -107,7 +97,7 @@ class HostedBroker(dramatiq.Broker):
         return set(self.queues)
 
     def get_actor(self, actor_name: str) -> Any:
-        """Return the one actor; what was read from Redis is known to be a call of it."""
+        """Return the one actor; what was read is known to be a call of it."""
         assert self.hosted is not None
         return Run(self.hosted.worker.run)
 
@@ -117,7 +107,7 @@ class HostedBroker(dramatiq.Broker):
         return HostedConsumer(self.hosted)
 
     def close(self) -> None:
-        """Let go of Redis."""
+        """Let go of the server."""
         if self.hosted is not None:
             self.hosted.engine.close()
 
@@ -125,15 +115,14 @@ class HostedBroker(dramatiq.Broker):
 class Hosted:
     """What one process of dramatiq's has at work for Faena."""
 
-    def __init__(self, worker: HostedWorker, engine: DramatiqEngine, threads: int) -> None:
+    def __init__(self, worker: HostedWorker, engine: WholeEngine, threads: int) -> None:
         self.worker = worker
         self.engine = engine
         self.desk = Desk()
         self.slots = threading.Semaphore(threads)
         """One for each of dramatiq's threads that has nothing to do."""
         options = ServeOptions(queues=worker.queues, threads=threads)
-        reader = MessageEngine(engine.url, namespace=engine.namespace)
-        self._serving: Serving = reader.serve(self.desk, options)
+        self._serving: Serving = engine.whole().serve(self.desk, options)
         self._threads = threads
         self._asked = 0
         self._handlers: dict[int, Any] = {}
@@ -195,9 +184,9 @@ class HostMiddleware(dramatiq.Middleware):
         host = self._make_worker()
         host.queues = _in_order(worker.consumer_whitelist, host.queues)
         engine = host.make_engine()
-        if not isinstance(engine, DramatiqEngine):
+        if engine.name != "dramatiq":
             raise TypeError(f"the settings ask for the engine {engine.name}, not for dramatiq")
-        return Hosted(host, engine, worker.worker_threads)
+        return Hosted(host, cast("WholeEngine", engine), worker.worker_threads)
 
 
 class HostedConsumer(dramatiq.Consumer):

@@ -14,7 +14,7 @@ from huey.api import Huey, Task
 from faena.engines.huey.bell import Bell, ring_all
 from faena.engines.huey.file import QueueFile, Row
 from faena.engines.huey.intake import Intake
-from faena.engines.onredis import RejectedMessage
+from faena.engines.reading import RejectedMessage
 from faena.job import Record
 from faena.ports.engine import Capabilities, Delivery, Hands, ServeOptions
 

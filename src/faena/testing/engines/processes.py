@@ -81,16 +81,10 @@ class Crew:
             process.wait()
 
 
-class ProcessConformance(WorkerSuite):
-    """Cases 5, 6, 12 and 20."""
+class ProcessSuite(WorkerSuite):
+    """What cases with processes stand on."""
 
     pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
-    commands: Sequence[str] = (FAENA,)
-    """The names of the command lines that every case is run with; see `Transport.own_commands`."""
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if "command" in metafunc.fixturenames:
-            metafunc.parametrize("command", self.commands)
 
     @pytest.fixture
     def crew(self, transport: Transport, tmp_path: Path) -> Iterator[Crew]:
@@ -103,6 +97,17 @@ class ProcessConformance(WorkerSuite):
     async def bench(self, transport: Transport, tmp_path: Path, witness: Witness) -> AsyncIterator[Bench]:
         async with opened_bench(transport, tmp_path, witness) as bench:
             yield bench
+
+
+class ProcessConformance(ProcessSuite):
+    """Cases 5, 6, 12 and 20."""
+
+    commands: Sequence[str] = (FAENA,)
+    """The names of the command lines that every case is run with; see `Transport.own_commands`."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "command" in metafunc.fixturenames:
+            metafunc.parametrize("command", self.commands)
 
     async def test_a_worker_process_runs_what_this_one_enqueues(
         self, bench: Bench, crew: Crew, command: str
