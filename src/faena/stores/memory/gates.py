@@ -32,15 +32,17 @@ class Gatehouse:
             len(self._within(gate.name, window, now)) + expected < window.count for window in gate.windows
         )
 
-    def opens_in(self, gate: Gate, now: float) -> float | None:
-        """Return the seconds until a closed gate opens; None when that hangs on a running job."""
-        if gate.at_once is not None and len(self.running(gate.name)) >= gate.at_once:
+    def opens_in(self, gate: Gate, now: float, expected: int = 0) -> float | None:
+        """Return the seconds until a closed gate opens; None when that hangs on a job that runs or is expected."""
+        if gate.at_once is not None and len(self.running(gate.name)) + expected >= gate.at_once:
             return None
         waits = [0.0]
         for window in gate.windows:
             starts = self._within(gate.name, window, now)
-            if len(starts) >= window.count:
-                waits.append(starts[len(starts) - window.count] + window.period - now)
+            if expected >= window.count:
+                return None
+            if len(starts) + expected >= window.count:
+                waits.append(starts[len(starts) + expected - window.count] + window.period - now)
         return max(waits)
 
     def running(self, name: str) -> Collection[str]:

@@ -222,7 +222,9 @@ class Ledger(Book):
         if admitted and len(admitted) == limit:
             return Promoted(deliveries=deliveries, next_in=0.0)
         left = [row for row in waiting if row.delivered_at is None]
-        return Promoted(deliveries=deliveries, next_in=self.lines.opens_in(left))
+        return Promoted(
+            deliveries=deliveries, next_in=self.lines.opens_in(left, self.lines.expected(waiting))
+        )
 
     def rescue(self, limit: int) -> list[Delivery]:
         now = self._clock()

@@ -6,12 +6,12 @@ It looks through all jobs that wait, which is fine for thousands.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 
 from faena.job import Gate
 from faena.ports.store import Paused
-from faena.stores.memory.gates import Gatehouse
+from faena.stores.memory.gates import NOBODY, Gatehouse
 from faena.stores.memory.row import LaneName, Row
 
 Rank = tuple[str, int]
@@ -68,14 +68,19 @@ class Lines:
     def may_go(self, row: Row) -> bool:
         return not self.is_paused(row) and self.closed(row) is None
 
-    def opens_in(self, waiting: Iterable[Row]) -> float | None:
-        """Return the seconds until the next gate with jobs behind it opens by time."""
+    def opens_in(self, waiting: Iterable[Row], expected: Mapping[str, int] = NOBODY) -> float | None:
+        """Return the seconds until the next gate with jobs behind it opens by time; ``expected`` are jobs on their way
+        that will want to pass, too."""
         now = self._clock()
         lanes = {row.lane: row for row in waiting if row.gates and not self.is_paused(row)}
-        closed = [gate for row in lanes.values() if (gate := self.closed(row)) is not None]
-        return min(
-            (wait for gate in closed if (wait := self.gates.opens_in(gate, now)) is not None), default=None
-        )
+        closed = [gate for row in lanes.values() if (gate := self.gates.closed(row.gates, now, expected))]
+        waits = (self.gates.opens_in(gate, now, expected.get(gate.name, 0)) for gate in closed)
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    @staticmethod
+    def expected(pending: Iterable[Row]) -> Counter[str]:
+        """Count, by gate, the jobs that were given out and not yet claimed."""
+        return Counter(gate.name for row in pending if row.delivered_at is not None for gate in row.gates)
 
     # Turns
 
@@ -105,7 +110,7 @@ class Lines:
     def admissible(self, waiting: Iterable[Row]) -> Iterator[Row]:
         """Yield the jobs to give out, no more of a gate than it has room for beside those given out before."""
         waiting = list(waiting)
-        expected = Counter(gate.name for row in waiting if row.delivered_at is not None for gate in row.gates)
+        expected = self.expected(waiting)
 
         def closed(gates: Iterable[Gate]) -> Gate | None:
             return self.gates.closed(gates, self._clock(), expected)

@@ -115,6 +115,21 @@ class Admitting(StoreSuite):
         await desk.enqueue(gates=(at_once(1),))
         assert (await desk.store.admit(limit=10)).next_in is None
 
+    async def test_a_gate_opens_by_time_though_jobs_that_were_given_out_are_not_claimed_yet(
+        self, desk: Desk, clock: FakeClock
+    ) -> None:
+        jobs = await desk.insert(*desk.jobs.several(4, gates=(rate((2, 60)),)))
+        await desk.take(jobs[0])
+        assert await desk.admitted() == ids(jobs[1])
+        clock.advance(10)
+        admitted = await desk.store.admit(limit=10)
+        assert (admitted.deliveries, admitted.next_in) == ((), pytest.approx(50))
+        assert await desk.next_ids(limit=1) == ids(
+            jobs[1]
+        )  # claimed straight from the store, it goes at once
+        clock.advance(50)
+        assert await desk.admitted() == ids(jobs[2])
+
     # Back and forth
 
     async def test_a_claim_checks_the_gates_of_what_was_given_out(self, desk: Desk) -> None:

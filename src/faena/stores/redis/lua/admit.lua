@@ -48,7 +48,8 @@ for _, queue in ipairs(queues) do
             end
             more = more or (#numbers >= limit and #line > want) or (serving.peeked or server.open_lane(serving)) ~= nil
             local opens = redis.call('ZRANGEBYSCORE', rank.closed, 0, '+inf', 'LIMIT', 0, 1, 'WITHSCORES')[2]
-            soonest = math.min(soonest, tonumber(opens or 'inf') or math.huge)
+            local gives = redis.call('ZREVRANGEBYSCORE', rank.closed, '(0', '-inf', 'LIMIT', 0, 1, 'WITHSCORES')[2]
+            soonest = math.min(soonest, tonumber(opens) or math.huge, -(tonumber(gives) or -math.huge))
         end
     end
 end

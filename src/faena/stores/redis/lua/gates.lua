@@ -72,21 +72,32 @@ local function room(gate, admitting)
     return gate.room - log.taken - log.given - log.before
 end
 
--- Return when a gate that is closed may open: the time, or infinity if that hangs on a running job.
-local function opens_at(gate)
+-- Return when a gate may open behind which so many more are on their way: the time, or infinity if that hangs on a job
+-- that runs or is on its way.
+local function opens_at(gate, more)
     local log, opens = gate.log, 0
-    if gate.at_once and redis.call('SCARD', log.running) + log.taken >= gate.at_once then
+    if gate.at_once and redis.call('SCARD', log.running) + more >= gate.at_once then
         return math.huge
     end
     for _, window in ipairs(gate.windows) do
         local total = total_of(log)
-        local number = total + log.taken - window[1] + 1  -- the start that has to be long enough ago
-        local at = number > total and log.at or number > 0 and start_at(log, number) or 0
+        local number = total + more - window[1] + 1  -- the start that has to be long enough ago
+        local at = number > total + log.taken and math.huge or number > total and log.at
+            or number > 0 and start_at(log, number) or 0
         if at > now - window[2] then
             opens = math.max(opens, at + window[2])
         end
     end
     return opens
+end
+
+-- Return when a closed gate is to be looked at again, as `closed` keeps it.
+local function opens_for(gate)
+    local log = gate.log
+    if room(gate) > 0 then
+        return -opens_at(gate, log.taken + log.given + log.before)
+    end
+    return opens_at(gate, log.taken)
 end
 
 -- Return the first gate of a list that lets nobody through, or nothing.
@@ -157,7 +168,7 @@ local function write_logs()
     end
 end
 
-return {room = room, opens_at = opens_at, closed_gate = closed_gate, count_taken = count_taken, note_start = note_start, write_logs = write_logs}
+return {room = room, opens_at = opens_at, opens_for = opens_for, closed_gate = closed_gate, count_taken = count_taken, note_start = note_start, write_logs = write_logs}
 
 end
 

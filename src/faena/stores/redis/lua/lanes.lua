@@ -1,6 +1,8 @@
 -- Where jobs wait that bear gates, or whose task is paused: in lanes. A lane is a queue, a priority, a task and the gates
 -- as a whole. Of each queue and priority (a rank), `ready` holds the lanes that may go by their turn; a lane that a gate
--- stopped waits `behind` it, and `closed` says when the gate opens (0: look now). So closed lanes are never looked at.
+-- stopped waits `behind` it, and `closed` says when the gate opens (0: look now). So closed lanes are never looked at. A
+-- gate that is closed only for further deliveries, because of those that are not claimed yet, has its time below zero
+-- (-inf: it hangs on them alone): claims look at it, and `admit` when that time has come.
 --
 -- Plain jobs need nothing of all this, so the room is opened only when a job asks for it: making its functions takes
 -- longer than storing a job.
@@ -12,7 +14,6 @@ local function open_lanes()
 
 local LANES, LANE_AT = ROOT .. 'lanes', ROOT .. 'lane_at'
 local ALL_OUT = 'all out'          -- what lanes wait behind whose jobs were all given out: no gate for direct claims
-local ADMISSION = -1               -- when a gate opens that is closed for further deliveries only
 
 local gates, gate_lists, gate_logs, lanes, touched, pokes = {}, {}, {}, {}, {}, {}
 local room = {lanes = lanes, joins = {}, leaves = {}}  -- who joins and leaves the sets of those that run behind a gate
@@ -222,7 +223,7 @@ end
 local function all_given_out(lane)
     local turn = redis.call('ZSCORE', lane.rank.ready, lane.id)
     if turn then
-        send_behind(lane, turn, ALL_OUT, ADMISSION)
+        send_behind(lane, turn, ALL_OUT, -math.huge)
     end
 end
 
@@ -262,7 +263,6 @@ local function settle()
 end
 
 room.ALL_OUT = ALL_OUT
-room.ADMISSION = ADMISSION
 room.PAUSE = PAUSE
 room.LANES = LANES
 room.log_of = log_of

@@ -38,7 +38,7 @@ local function running_behind()
     return ids
 end
 
-local opens = gate and gates.opens_at(gate)
+local opens = gate and gates.opens_at(gate, 0)
 return {score(now), head[STATUS] == SCHEDULED_STATUS and score(head[DUE_AT]) or '',
     is_paused('q', at.queue) and 1 or 0, is_paused('t', at.task) and 1 or 0, gate and gate.text or '',
     opens and opens < math.huge and score(opens) or '', gate and running_behind() or {},

@@ -25,13 +25,13 @@ local function stopped_by(lane, admitting)
     end
     local gate = gates.closed_gate(lane.list, admitting)
     if gate then
-        return gate.text, gates.room(gate) > 0 and lanes.ADMISSION or gates.opens_at(gate)
+        return gate.text, gates.opens_for(gate)
     end
 end
 
 -- Make lanes candidates again whose gate opened, no more than it has room for.
 local function look_at_gates(rank, want, admitting)
-    local opened = redis.call('ZRANGEBYSCORE', rank.closed, admitting and 0 or '-inf', score(now), 'LIMIT', 0,
+    local opened = redis.call('ZRANGEBYSCORE', rank.closed, admitting and score(-now) or '-inf', score(now), 'LIMIT', 0,
         math.max(want, GATES_LOOKED_AT))
     for _, text in ipairs(opened) do
         local places_of, most, opens = lanes.places_behind(text), want, nil
@@ -39,7 +39,7 @@ local function look_at_gates(rank, want, admitting)
             local gate = lanes.gate_of(cmsgpack.unpack(text))
             local free_now = gates.room(gate, admitting)
             if free_now <= 0 then
-                opens = gates.room(gate) > 0 and lanes.ADMISSION or gates.opens_at(gate)
+                opens = gates.opens_for(gate)
             end
             most = math.min(want, free_now)
         elseif places_of and is_paused('t', string.sub(text, #lanes.PAUSE + 1)) then
@@ -143,7 +143,7 @@ local function open_lane(serving)
             return lane
         end
         if not text and serving.admitting and lane.held_read == 0 then
-            text, opens = lanes.ALL_OUT, lanes.ADMISSION
+            text, opens = lanes.ALL_OUT, -math.huge
         end
         if text then
             lanes.send_behind(lane, lane.turn, text, opens)
