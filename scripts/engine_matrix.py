@@ -17,6 +17,7 @@ FILES = {
     "`celery`": ("celery",),
     "`rq`": ("rq",),
     "`arq`": ("arq",),
+    "`celery` on RabbitMQ": ("rabbitmq",),
 }
 COLUMNS = ("the engine alone", "worker, SQLite", "worker, Redis", "processes, killed")
 

@@ -88,12 +88,13 @@ def engines_table() -> str:
 
     from faena.engines.direct import DirectEngine
     from faena.engines.huey import HueyEngine
-    from faena.wiring import HUEY_ON_REDIS, ON_A_BROKER
+    from faena.wiring import HUEY_ON_REDIS, ON_A_BROKER, ON_RABBITMQ
 
     named = {"`direct`": DirectEngine, "`huey` on files": HueyEngine}
     for told, reference in {
         "`huey` on Redis": HUEY_ON_REDIS,
         **{f"`{n}`": r for n, r in ON_A_BROKER.items()},
+        **{f"`{n}` on RabbitMQ": r for n, r in ON_RABBITMQ.items()},
     }.items():
         module, _, name = reference.partition(":")
         named[told] = getattr(import_module(module), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from tests.conformance.test_engines_celery import CALL
 from tests.conformance.test_engines_celery import HOSTILE as CELERY_HOSTILE
 from tests.conformance.test_engines_dramatiq import HOSTILE as DRAMATIQ_HOSTILE
 
+from faena.cli.checks import FAULT, check_engine
 from faena.engines.celery import PREFIX
 from faena.engines.celery_rabbit import CeleryRabbitEngine
 from faena.engines.dramatiq.rabbit import DramatiqRabbitEngine
@@ -38,12 +40,14 @@ from faena.testing.engines import (
     deliveries,
     serving,
 )
+from faena.testing.engines.base import EngineSuite
 from faena.testing.engines.bench import Bench
 from faena.testing.engines.processes import Crew, ProcessSuite
 from faena.testing.rabbit_server import RabbitServer
 
 __all__ = ["open_relay", "rabbit_relay", "rabbit_server"]
 
+EVERY = bool(os.environ.get("EVERY_COMMAND"))
 AMQP_VERSIONS = ("5.2.0", "6.0.0")
 
 
@@ -116,8 +120,15 @@ class TestCeleryAlone(OnCelery, EngineConformance):
     pass
 
 
-class TestDramatiqAlone(OnDramatiq, EngineConformance):
-    pass
+class TestDramatiqAlone(OnDramatiq, EngineSuite if not EVERY else EngineConformance):  # type: ignore[misc]
+    """Both read and send by the same code: with EVERY_COMMAND=1 each case is run for dramatiq, too."""
+
+    test_rejects = EngineConformance.test_a_hostile_message_is_rejected_and_the_worker_lives
+    test_json = EngineConformance.test_a_message_is_json_and_tells_the_job_and_its_task
+    test_order = EngineConformance.test_queues_are_served_in_the_order_given
+    test_once = EngineConformance.test_two_workers_share_the_messages_and_none_is_run_twice
+    test_outage = EngineConformance.test_a_worker_outlives_its_transport_and_goes_on_when_it_is_back
+    test_purge = EngineConformance.test_purge_drops_the_messages_of_the_named_queues_only
 
 
 class TestCeleryWithAWorker(OnCelery, WorkerConformance):
@@ -128,19 +139,22 @@ class TestDramatiqWithAWorker(OnDramatiq, WorkerConformance):
     pass
 
 
-class RestartSuite(ProcessSuite):
-    """``faena worker`` and an engine's own command line, side by side, through a crash of RabbitMQ itself."""
+class OutageSuite(ProcessSuite):
+    """``faena worker`` and an engine's own command line, side by side, through an outage of RabbitMQ."""
 
     command: str
+    killed: bool
+    """RabbitMQ itself is killed and started again, which takes seconds; else all connections are cut."""
 
-    async def test_workers_of_both_command_lines_go_on_when_rabbitmq_was_killed_and_is_back(
-        self, bench: Bench, crew: Crew, rabbit_server: RabbitServer
+    async def test_workers_of_both_command_lines_go_on_when_rabbitmq_was_away_and_is_back(
+        self, bench: Bench, crew: Crew, rabbit_server: RabbitServer, open_relay: Relay
     ) -> None:
         ours, own = crew.start(FAENA), crew.start(self.command)
         await bench.completed(await bench.enqueue(name="before"))
-        rabbit_server.kill()
+        (rabbit_server.kill if self.killed else open_relay.cut)()
         meanwhile = await bench.enqueue(name="meanwhile")
         await asyncio.to_thread(rabbit_server.start)
+        open_relay.open()
         await bench.completed(meanwhile)
         own.send_signal(signal.SIGSTOP)
         await bench.completed(await bench.enqueue(name="by ours"))
@@ -153,12 +167,14 @@ class RestartSuite(ProcessSuite):
         assert await crew.end(own) == 0
 
 
-class TestCeleryInProcesses(OnCelery, RestartSuite):
+class TestCeleryInProcesses(OnCelery, OutageSuite):
     command = "celery"
+    killed = True
 
 
-class TestDramatiqInProcesses(OnDramatiq, RestartSuite):
+class TestDramatiqInProcesses(OnDramatiq, OutageSuite):
     command = "dramatiq"
+    killed = False
 
 
 @pytest.fixture(params=[CeleryTransport, DramatiqTransport])
@@ -283,3 +299,6 @@ def test_nothing_that_listens_is_down(unused_tcp_port: int) -> None:
     engine = CeleryRabbitEngine(f"amqp://localhost:{unused_tcp_port}")
     with pytest.raises(EngineDown, match="RabbitMQ does not answer"):
         engine.ping()
+    found = check_engine(engine)
+    assert (found.check, found.level) == ("engine", FAULT)
+    assert "celery: RabbitMQ does not answer" in found.told
