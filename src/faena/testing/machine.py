@@ -175,6 +175,13 @@ class StoreMachine(SideBySide):
         assert held == [self._model.extend(job_id, token, lease=lease) for job_id, token in asked]
 
     @precondition(lambda self: self._leases)
+    @rule(several=st.lists(numbers, min_size=1, max_size=3, unique=True))
+    def start_late(self, several: list[int]) -> None:
+        asked = list(dict.fromkeys(self._lease(number) for number in several))
+        held = self._run(self._store.started([Lease(job_id=job_id, token=token) for job_id, token in asked]))
+        assert held == [self._model.started(job_id, token) for job_id, token in asked]
+
+    @precondition(lambda self: self._leases)
     @rule(told=st.lists(st.tuples(numbers, reports), min_size=1, max_size=3))
     def report(self, told: list[tuple[int, dict[str, Any]]]) -> None:
         made = []

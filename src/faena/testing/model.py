@@ -208,6 +208,14 @@ class Model:
         job.lease_until = self.now + lease
         return Held(held=True, cancel_requested=job.cancel_requested)
 
+    def started(self, job_id: str, token: int) -> Held:
+        """Return the answer to a late start."""
+        job = self.holder(job_id, token)
+        if job is None:
+            return Held(held=False)
+        self.lines.enter(job)
+        return Held(held=True, cancel_requested=job.cancel_requested)
+
     def report(self, report: Report) -> Held:
         """Return the answer to a report."""
         job = self.holder(report.job_id, report.token)
