@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
@@ -135,6 +136,7 @@ def _inlined(text: str) -> str:
     return _WORDS.sub(write, _CONSTANTS.sub(note, text))
 
 
+@cache
 def load() -> Mapping[str, Script]:
     """Read the scripts of all verbs."""
     folder = files("faena.stores.redis").joinpath("lua")
