@@ -148,7 +148,9 @@ class RabbitQueues:
             with _down():
                 return self._read(limit)
         except EngineDown:
-            self.close()
+            if self._link is not None:
+                self._link.drop()
+            self._link = None
             raise
 
     def wake(self) -> None:

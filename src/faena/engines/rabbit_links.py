@@ -184,17 +184,21 @@ class Pool:
                 except TimeoutError:
                     raise
                 except (AMQPError, OSError):
-                    self.close()
+                    for link in self._take_all():
+                        link.drop()
             return self._act(Link(self._url), act, until)
         finally:
             self._free.release()
 
     def close(self) -> None:
         """Let go of the links that nobody uses. Safe to repeat."""
+        for link in self._take_all():
+            link.close()
+
+    def _take_all(self) -> list[Link]:
         with self._lock:
             idle, self._idle = self._idle, []
-        for link in idle:
-            link.close()
+        return idle
 
     def _kept(self) -> Link | None:
         with self._lock:
