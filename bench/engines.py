@@ -25,6 +25,9 @@ from faena.task import JobRequest
 from faena.testing.servers import RedisServer
 
 ENGINES = ("direct", "huey", "dramatiq", "celery", "rq", "arq")
+JOBS = {"direct": 50_000, "huey": 40_000, "dramatiq": 20_000}
+FEWER = 5_000
+"""Enough for seconds, not for the moment in which one worker has begun and the other has not."""
 THREADS = 8
 PROCESSES = 2
 
@@ -96,9 +99,7 @@ def main(*, quick: bool = False) -> dict[str, object]:
     figures: dict[str, object] = {}
     with scratch() as folder, RedisServer(folder) as server:
         for engine in ENGINES:
-            jobs = {"direct": 50_000, "huey": 10_000, "dramatiq": 10_000}.get(engine, 3_000) // (
-                5 if quick else 1
-            )
+            jobs = JOBS.get(engine, FEWER) // (5 if quick else 1)
             threads = 200 if engine == "direct" else THREADS
             mine = with_faena(engine, server.url, folder, jobs=jobs, threads=threads)
             entry: dict[str, object] = {"faena": mine}

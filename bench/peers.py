@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -29,10 +30,16 @@ HOME = Path(os.environ.get("BENCH_PEERS", ROOT / ".venv-peers"))
 """Where the peers are installed; kept for the next time."""
 JOBS: Mapping[str, int] = {"direct": 50_000, "pgqueuer": 20_000}
 FEWER = 10_000
+PATIENCE = 60.0
+"""Seconds for one round of a peer: the slowest needs ten. (SAQ was seen to leave some jobs active for ever.)"""
 
 
 class NotHere(Exception):
     """A peer can't be measured on this machine."""
+
+
+class NotDone(Exception):
+    """A peer left jobs undone: one of its workers hangs."""
 
 
 def prepare() -> str:
@@ -63,9 +70,12 @@ def commands(python: str, name: str, attribute: str, url: str) -> list[list[str]
 
 def _run(python: str, *arguments: str, url: str) -> str:
     env = _environment(url)
-    done = subprocess.run(
-        [python, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=900
-    )
+    try:
+        done = subprocess.run(
+            [python, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotDone from error
     if done.returncode:
         raise NotHere(f"failed: {done.stderr[-500:]}")
     return done.stdout
@@ -105,6 +115,7 @@ def main(*, quick: bool = False) -> dict[str, object]:
     """Measure all of them in turns, three times (the median counts); quick: once, fewer jobs."""
     runs: dict[str, list[dict[str, float]]] = {"direct": [], **{name: [] for name in PEERS}}
     faults: dict[str, str] = {}
+    undone: Counter[str] = Counter()
     try:
         python = prepare()
     except NotHere as error:
@@ -122,7 +133,15 @@ def main(*, quick: bool = False) -> dict[str, object]:
                         runs[name].append(peer(name, python, server.url, folder, jobs=jobs))
                 except NotHere as error:
                     faults[name] = str(error)
-    figures: dict[str, object] = {name: _median(found) for name, found in runs.items() if name not in faults}
+                except NotDone:
+                    undone[name] += 1
+    figures: dict[str, object] = {name: _median(found) for name, found in runs.items() if found}
+    for name, rounds in undone.items():
+        told = f"{rounds} rounds had jobs that were not done after {PATIENCE:g} s"
+        if name in figures:
+            figures[name] = {**_median(runs[name]), "rounds_not_done": rounds}
+        else:
+            faults.setdefault(name, told)
     figures |= {name: {"not_measured": told} for name, told in faults.items()}
     return figures | {"versions": _versions()}
 

@@ -23,6 +23,11 @@ class Crew(Protocol):
         """How many jobs may be taken now."""
         ...
 
+    @property
+    def ahead(self) -> int:
+        """How many more may be read from an engine while others are being claimed: none unless jobs are short."""
+        ...
+
     async def change(self) -> None:
         """Return when `room` may have changed."""
         ...

@@ -71,9 +71,11 @@ class LoopHands:
                 pass
 
     def _room(self) -> int:
-        """How many jobs could begin, besides those that are on their way from the engine to the crew."""
+        """How many jobs could begin, besides those that are on their way from the engine to the crew. While jobs are
+        short, some may be read while others are being claimed."""
         on_the_way = self._brought - self._arrived  # first: who arrives meanwhile is counted twice, not never
-        return 0 if self._claims.stopped else self._crew.room - on_the_way
+        room = self._crew.room
+        return 0 if self._claims.stopped else min(room, room + self._crew.ahead - on_the_way)
 
     async def _room_within(self, wait: float) -> int:
         with suppress(TimeoutError):

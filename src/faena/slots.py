@@ -50,6 +50,11 @@ class Slots:
         return max(free, min(free * self._each, MOST))
 
     @property
+    def ahead(self) -> int:
+        """How many more may be on their way meanwhile: as many again while jobs are short."""
+        return self.room if self._each > 1 else 0
+
+    @property
     def _each(self) -> int:
         return min(1 + self._in_a_row // RUN, DEEPEST)
 

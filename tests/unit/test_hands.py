@@ -14,7 +14,7 @@ from faena.stores.memory import MemoryStore
 class Nobody:
     """A crew that takes nothing."""
 
-    room = 0
+    room = ahead = 0
 
     async def change(self) -> None:
         await asyncio.Event().wait()
@@ -25,9 +25,16 @@ class Nobody:
         raise AssertionError
 
 
-def hands_on(loop: asyncio.AbstractEventLoop) -> LoopHands:
+class Busy(Nobody):
+    """A crew of short jobs: it has room for eight, and lets eight more be on their way."""
+
+    room = ahead = 8
+
+
+def hands_on(loop: asyncio.AbstractEventLoop, crew: Crew | None = None) -> LoopHands:
+    crew = crew or Nobody()
+
     async def make() -> LoopHands:
-        crew: Crew = Nobody()
         return LoopHands(MemoryStore(), crew, Claims("w", 5.0))
 
     return loop.run_until_complete(make())
@@ -59,3 +66,14 @@ def test_what_comes_after_the_loop_has_ended_is_let_fall_in_silence() -> None:
     loop.close()
     hands.take(["a-job"])
     hands.run("another")
+
+
+def test_while_jobs_are_short_some_are_read_while_others_are_on_their_way_and_no_more_than_that() -> None:
+    loop = asyncio.new_event_loop()
+    hands = hands_on(loop, Busy())
+    rooms = []
+    for _ in range(4):
+        rooms.append(hands.room(0.0) if len(rooms) < 2 else hands._room())
+        hands.take([f"job-{len(rooms)}-{number}" for number in range(rooms[-1])])
+    loop.close()
+    assert rooms == [8, 8, 0, 0]

@@ -50,6 +50,15 @@ async def test_after_each_run_of_short_jobs_a_slot_takes_one_more(stopped_clock:
     assert rooms == [*range(1, DEEPEST + 1), DEEPEST, DEEPEST, DEEPEST, DEEPEST]
 
 
+async def test_as_many_again_may_be_on_their_way_while_jobs_are_short(stopped_clock: None) -> None:
+    slots = Slots(4)
+    assert slots.ahead == 0
+    await run(slots, RUN)
+    assert slots.ahead == slots.room == 8
+    await run(slots, 1, took=0.5)
+    assert slots.ahead == 0
+
+
 async def test_one_long_job_and_a_slot_takes_one_job_again(stopped_clock: None) -> None:
     slots = Slots(4)
     await run(slots, RUN * DEEPEST)
