@@ -111,9 +111,9 @@ def _running(job: Job, workers: Sequence[WorkerInfo]) -> Why:
     if job.cancel_requested:
         text += "; its worker has been asked to stop it"
     if not alive:
-        text += (
-            "; that worker has not been heard of lately: when its lease is over, another one takes the job"
-        )
+        text += "; that worker has not been heard of lately: when its lease is over, "
+        others = any(job.queue in worker.queues for worker in workers)
+        text += "another one takes the job" if others else f"it waits for one that takes queue {job.queue}"
     return _why(
         job,
         Reason.RUNNING,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from faena import words
 from faena.durations import seconds
-from faena.errors import InvalidArguments, KeyConflict, UnknownTask
+from faena.errors import InvalidArguments, InvalidOptions, KeyConflict, UnknownTask
 from faena.ids import Ids
 from faena.job import Gate, Job, NewJob, OnConflict
 from faena.options import QueueOptions
@@ -43,7 +43,7 @@ class Maker:
         return task
 
     def make(self, request: JobRequest) -> NewJob:
-        """Return the job that was asked for; raises `UnknownTask`, `InvalidArguments`."""
+        """Return the job that was asked for; raises `UnknownTask`, `InvalidArguments`, `InvalidOptions`."""
         task = self.task(request.task)
         options = task.options
         retries = options.max_retries if request.max_retries is None else request.max_retries
@@ -128,6 +128,15 @@ def key_conflict(asked: NewJob, holder: Job) -> KeyConflict:
 
 
 def _key(task: Task[Any, Any], request: JobRequest, args: bytes) -> str | None:
+    if (
+        request.key is None
+        and task.unique is None
+        and (request.keep_key is not None or request.on_conflict is not None)
+    ):
+        raise InvalidOptions(
+            f"keep_key and on_conflict say what a key does, and this job has none: give it one (key=…), or make task "
+            f"{task.name!r} unique"
+        )
     if request.key is not None or task.unique is None or not request.unique:
         return request.key
     return task.unique.key(args)

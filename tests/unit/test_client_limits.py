@@ -135,6 +135,14 @@ async def test_a_conflict_says_who_holds_the_key_and_until_when(client: Client, 
     assert (told.value.key, told.value.job_id) == ("k", job.id)
 
 
+@pytest.mark.parametrize("options", [{"keep_key": 60}, {"on_conflict": "replace"}])
+async def test_what_a_key_does_is_refused_where_there_is_none(
+    client: Client, options: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidOptions, match="this job has none: give it one"):
+        await client.enqueue(a_request(args={"number": 1}, **options))
+
+
 async def test_a_unique_job_takes_the_place_of_the_one_that_waits(client: Client, store: MemoryStore) -> None:
     old = (await client.enqueue(a_request("index", args={"page": 1}))).job
     new = (await client.enqueue(a_request("index", args={"page": 1, "deep": True}))).job

@@ -115,9 +115,13 @@ async def test_a_running_job_names_its_worker(desk: Desk, ask: Ask) -> None:
 
 
 async def test_a_job_whose_worker_is_gone_says_what_becomes_of_it(desk: Desk, ask: Ask) -> None:
-    told = await ask(await desk.running())
+    job = await desk.running()
+    told = await ask(job)
     assert "that worker has not been heard of lately" in told.text
+    assert told.text.endswith("it waits for one that takes queue default")
     assert told.facts["worker_alive"] is False
+    await hire(desk, id="another")
+    assert (await ask(job)).text.endswith("another one takes the job")
 
 
 async def test_a_job_for_later_says_when(desk: Desk, ask: Ask) -> None:

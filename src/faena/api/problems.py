@@ -107,7 +107,8 @@ def install(api: FastAPI) -> None:
 
 def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
     where = ".".join(str(part) for part in fault["loc"])
-    return {"where": where or "body", "message": str(fault["msg"])}
+    message = str(fault["msg"]).removeprefix("Value error, ")  # what pydantic puts before our own words
+    return {"where": where or "body", "message": message}
 
 
 def _slug(name: str) -> str:
