@@ -24,7 +24,7 @@ RIGHT: Final = 90
 BAR: Final = 15
 FONT: Final = 'font-family="system-ui, sans-serif"'
 ENGINES: Final = ("direct", "huey", "dramatiq", "celery", "rq", "arq")
-PEERS: Final = ("direct", "pgqueuer", "saq", "streaq", "taskiq")
+PEERS: Final = ("direct", "pgqueuer_volatile", "pgqueuer", "saq", "streaq", "taskiq")
 CALLS: Final = {
     "claim_release_100_ms": "claim and release 100",
     "find_ms": "first page",
@@ -56,7 +56,10 @@ def engines(result: Result) -> str:
 def peers(result: Result) -> str:
     """Jobs finished and enqueued a second, beside other projects."""
     rows = {
-        ("Faena direct" if name == "direct" else name): [found["finished_per_s"], found["enqueued_per_s"]]
+        ("Faena direct" if name == "direct" else name.replace("_", " ")): [
+            found["finished_per_s"],
+            found["enqueued_per_s"],
+        ]
         for name in PEERS
         if "finished_per_s" in (found := result.figures.get(name, {}))
     }

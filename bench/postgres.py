@@ -14,8 +14,10 @@ from pathlib import Path
 
 from faena.testing.servers import free_port
 
-SETTINGS = {"synchronous_commit": "off", "shared_buffers": "256MB", "max_connections": "50"}
-"""What differs from how it ships: a commit does not wait for the disk, as the measured Redis does not either."""
+SETTINGS = {"shared_buffers": "256MB", "max_connections": "50"}
+"""What differs from how it ships."""
+FORGETFUL = {"synchronous_commit": "off"}
+"""A commit does not wait for the disk, as the measured Redis does not either."""
 PATIENCE = 30.0
 
 
@@ -31,7 +33,7 @@ def programs(environment: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def postgres(bin_folder: Path) -> Iterator[str]:
+def postgres(bin_folder: Path, *, forgetful: bool = False) -> Iterator[str]:
     """Start a server on a free port, and remove it afterwards; gives its address. It refuses to run as root: then it
     runs as ``postgres`` or ``nobody``."""
     user = _user()
@@ -47,7 +49,7 @@ def postgres(bin_folder: Path) -> Iterator[str]:
     try:
         run(str(bin_folder / "initdb"), "-D", data, "-U", "postgres", "--auth=trust", "--no-sync")
         options = {"port": str(port), "listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder)}
-        server = _start(bin_folder, data, options | SETTINGS, folder, user)
+        server = _start(bin_folder, data, options | SETTINGS | (FORGETFUL if forgetful else {}), folder, user)
         try:
             _wait(bin_folder, port, server, folder)
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"

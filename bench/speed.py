@@ -41,7 +41,7 @@ def peers_table() -> str:
     rows = ["| | version | finished | enqueued |", "| --- | --- | --- | --- |"]
     for name in PEERS:
         found = result.figures[name]
-        label = "Faena, `direct`" if name == "direct" else name
+        label = "Faena, `direct`" if name == "direct" else name.replace("_", ", ")
         version = result.figures["versions"]["faena" if name == "direct" else name]
         if "not_measured" in found:
             rows.append(f"| {label} | {version} | not measured: {found['not_measured']} | |")

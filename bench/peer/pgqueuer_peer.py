@@ -1,5 +1,4 @@
-"""PgQueuer with its log of statuses; batches of 100, asyncpg, uvloop. Its tables are `volatile`: quick, and
-like the measured Redis, which writes nothing to the disk."""
+"""PgQueuer with its log of statuses, in tables as they ship; batches of 100, asyncpg, uvloop."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
 URL = os.environ.get("BENCH_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
-PREPARE = ["-m", "pgqueuer", "--pg-dsn", URL, "install", "--durability", "volatile"]
+PREPARE = ["-m", "pgqueuer", "--pg-dsn", URL, "install"]
 WORKERS = [["-m", "bench.peer.pgqueuer_peer"]] * 2
 """Not its ``pgq run``: that fails with the typer of these versions."""
 
