@@ -198,7 +198,9 @@ class Worker:
     @property
     def ahead(self) -> int:
         """How many more may be read from an engine while others are being claimed."""
-        return 0 if self._executor is None or self.options.max_jobs is not None else self._executor.slots.ahead
+        return (
+            0 if self._executor is None or self.options.max_jobs is not None else self._executor.slots.ahead
+        )
 
     def changed(self) -> None:
         """Make `change` return."""
