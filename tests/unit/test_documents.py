@@ -155,6 +155,6 @@ def test_addresses_and_paths_of_one_machine_are_found(tmp_path: Path, text: str)
 
 def test_ordinary_text_is_let_alone(tmp_path: Path) -> None:
     (tmp_path / "file.md").write_text(
-        "/var/lib/coati/queue /tmp/x src/work/main.py http://127.0.0.1:8000/ /home/you/x\n"
+        "/var/lib/coati/queue /tmp/x src/shop/main.py http://127.0.0.1:8000/ /home/you/x\n"
     )
     assert script("check_tree").faults(tmp_path, tmp_path / "file.md") == []
