@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from bench.harness import app_in, scratch
 from bench.kills import LEASE, Crew, one_of, send
@@ -76,7 +77,7 @@ def most_at_once(
     return most
 
 
-def prove_rate(*, engine: str, on_redis: bool, period: float, periods: int, kills: int) -> dict[str, object]:
+def prove_rate(*, engine: str, on_redis: bool, period: float, periods: int, kills: int) -> dict[str, Any]:
     """Let jobs run at ten a period for some periods while workers are killed."""
     with scratch() as folder, ExitStack() as stack:
         redis = stack.enter_context(RedisServer(folder)).url if on_redis else None
@@ -102,7 +103,7 @@ def prove_rate(*, engine: str, on_redis: bool, period: float, periods: int, kill
     }
 
 
-def prove_at_once(*, engine: str, on_redis: bool, seconds: float, kills: int) -> dict[str, object]:
+def prove_at_once(*, engine: str, on_redis: bool, seconds: float, kills: int) -> dict[str, Any]:
     """Let jobs run three at once for some seconds while workers are killed."""
     with scratch() as folder, ExitStack() as stack:
         redis = stack.enter_context(RedisServer(folder)).url if on_redis else None
@@ -154,11 +155,11 @@ async def _run(
     return took, killed
 
 
-def main(*, quick: bool = False) -> dict[str, object]:
+def main(*, quick: bool = False) -> dict[str, Any]:
     """Ten a minute under 20 kills, for five minutes; ten in six seconds, and three at once, under 20 kills, on both
     stores."""
     few = 4 if quick else 20
-    figures: dict[str, object] = {"lease_s": LEASE}
+    figures: dict[str, Any] = {"lease_s": LEASE}
     for engine, on_redis in (("direct", False), ("direct", True), ("dramatiq", True)):
         name = f"{engine}_on_{'redis' if on_redis else 'sqlite'}"
         figures[name] = {

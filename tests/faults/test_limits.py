@@ -20,15 +20,14 @@ pytestmark = [
 @pytest.mark.usefixtures("redis_server")  # to skip or to fail where there is none; the proof starts its own
 def test_ten_in_three_seconds_are_never_eleven_when_workers_are_killed() -> None:
     proof = prove_rate(engine="direct", on_redis=True, period=3.0, periods=2, kills=3)
-    # A start counts when the job is claimed; on a busy machine the function may begin some tenths of a second later.
-    assert proof["most_in_any_period_but_half_a_second"] == 10
-    assert proof["used"] >= 0.8  # type: ignore[operator]
+    assert proof["most_in_any_period"] <= 10  # by the calls: one that comes late is counted once more
+    assert proof["used"] >= 0.8
 
 
 def test_three_at_once_are_never_four_when_workers_are_killed() -> None:
     proof = prove_at_once(engine="direct", on_redis=False, seconds=3.0, kills=3)
     assert proof["most_at_once"] == 3
-    assert proof["starts"] > 10  # type: ignore[operator]
+    assert proof["starts"] > 10
 
 
 def test_the_checkers_see_what_is_too_much() -> None:
