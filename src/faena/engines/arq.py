@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from faena.engines import onredis
-from faena.engines.onredis import OnRedis
+from faena.engines.onredis import NameInFront, OnRedis, name_for, named, pop
 from faena.engines.reading import RejectedMessage
-from faena.ids import Ids
 from faena.job import Record
 from faena.ports.engine import Delivery
 
@@ -32,7 +31,7 @@ KEPT_FOR: Final = 30 * 86_400_000
 LONGEST_MESSAGE: Final = 4096
 
 TAKE: Final = """
-local names = {unpack(ARGV, 2)}
+local names = {}
 for _, key in ipairs(KEYS) do
   local left = tonumber(ARGV[1]) - #names
   if left <= 0 then break end
@@ -93,13 +92,10 @@ class ARQEngine(OnRedis):
         super().__init__(url, ARQLayout())
 
 
-class ARQLayout:
+class ARQLayout(NameInFront):
     """ARQ's keys: the lowest score goes first, and of the same score the lowest name."""
 
     take = TAKE
-
-    def __init__(self) -> None:
-        self._token = Ids()
 
     def key(self, queue: str) -> str:
         """Return the sorted set of a queue."""
@@ -109,6 +105,10 @@ class ARQLayout:
         """Pop the first id of the first set that has one. None of Faena's is for later."""
         found: Any = redis.bzpopmin(list(keys), timeout=seconds)
         return None if found is None else (found[0], found[1])
+
+    def pop(self, redis: Redis, key: str, name: bytes) -> bytes | None:
+        """Take a message off its key."""
+        return pop(redis, ("GET", JOB.encode() + name), ("DEL", JOB.encode() + name))
 
     def wake(self, pipeline: Pipeline, key: str) -> None:
         """Put an empty message there."""
@@ -124,15 +124,15 @@ class ARQLayout:
         ids: dict[str, dict[str, int]] = {}
         now = int(time.time() * 1000)
         for delivery in deliveries:
-            token = self._token()  # ARQ drops an id that it has seen: not the job's
+            token = name_for(delivery.job_id)  # ARQ drops an id that it has seen: not the job's alone
             pipeline.psetex(JOB + token, KEPT_FOR, encode(delivery, now))
             ids.setdefault(self.key(delivery.queue), {})[token] = now
         for key, scores in ids.items():
             pipeline.zadd(key, scores)
 
     def job(self, message: bytes) -> str:
-        """Return the only argument."""
-        return decode(message).args[0]
+        """Return what the name tells, or the only argument."""
+        return named(message) or decode(message).args[0]
 
 
 def encode(delivery: Delivery, now: int) -> bytes:

@@ -16,7 +16,7 @@ import celery as vendor
 import msgspec
 
 from faena.engines import onredis
-from faena.engines.onredis import OnRedis
+from faena.engines.onredis import AllInFront, OnRedis
 from faena.engines.reading import RejectedMessage
 from faena.job import Record
 from faena.ports.engine import Delivery
@@ -31,7 +31,7 @@ ORIGIN: Final = "faena"
 LONGEST_MESSAGE: Final = 8192
 
 TAKE: Final = """
-local taken = {unpack(ARGV, 2)}
+local taken = {}
 for _, key in ipairs(KEYS) do
   while #taken < tonumber(ARGV[1]) do
     local message = redis.call('RPOP', key)
@@ -80,7 +80,7 @@ class CeleryEngine(OnRedis):
         super().__init__(url, CeleryLayout())
 
 
-class CeleryLayout:
+class CeleryLayout(AllInFront):
     """Kombu's Redis transport: producers push at the left of a list, workers pop at its right."""
 
     take = TAKE

@@ -6,6 +6,8 @@ engine's own, which its own command line can take as well.
 
 from __future__ import annotations
 
+import re
+import secrets
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +26,9 @@ SEND_TIMEOUT: Final = 0.8
 CONNECTIONS: Final = 16
 MESSAGES_A_PIPELINE: Final = 1_000
 BELL: Final = "faena:bell:"
+NAME: Final = re.compile(
+    rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})-[0-9a-f]{8}"
+).fullmatch
 BLOCK: Final = 1
 """Seconds that an idle worker sleeps in Redis; it wakes at once when a message comes, or when it is stopped."""
 
@@ -51,8 +56,7 @@ class Layout(Protocol):
     """Where an engine keeps its messages, and what they are."""
 
     take: str
-    """Lua: takes up to ARGV[1] messages off KEYS in order, with those named in ARGV[2…] in front, which are off the
-    queue already; returns them (false: there was none of that name)."""
+    """Lua: takes up to ARGV[1] messages off KEYS in order; returns them (false: half a message)."""
 
     def key(self, queue: str) -> str:
         """Return the key of a queue."""
@@ -61,6 +65,15 @@ class Layout(Protocol):
     def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> tuple[bytes, bytes] | None:
         """Take what comes first off the queues, as soon as there is something: the key and what was in front there;
         None: nothing came in time."""
+        ...
+
+    def fetch(self, redis: Redis, key: str, front: bytes) -> bytes | None:
+        """Return the message whose front `wait` took off a queue, or what tells its job as well; None: half a
+        message."""
+        ...
+
+    def forget(self, redis: Redis, key: str, front: bytes) -> None:
+        """Drop what `fetch` left of a message. It is called when the job is on its way."""
         ...
 
     def wake(self, pipeline: Pipeline, key: str) -> None:
@@ -78,6 +91,54 @@ class Layout(Protocol):
     def job(self, message: bytes) -> str:
         """Return the id of the job that a message is for; raises `RejectedMessage`."""
         ...
+
+
+class AllInFront:
+    """The part of a `Layout` whose queues hold whole messages."""
+
+    def fetch(self, redis: Redis, key: str, front: bytes) -> bytes | None:
+        """Return what is there."""
+        return front
+
+    def forget(self, redis: Redis, key: str, front: bytes) -> None:
+        """Do nothing: nothing is left."""
+
+
+class NameInFront:
+    """The part of a `Layout` whose queues hold names of messages that lie elsewhere. A name made by `name_for` tells
+    the job, so that a worker that has nothing to do can begin at once."""
+
+    def fetch(self, redis: Redis, key: str, front: bytes) -> bytes | None:
+        """Return the name if it tells the job, else take the message."""
+        return front if named(front) else self.pop(redis, key, front)
+
+    def forget(self, redis: Redis, key: str, front: bytes) -> None:
+        """Take the message."""
+        self.pop(redis, key, front)
+
+    def pop(self, redis: Redis, key: str, name: bytes) -> bytes | None:
+        """Take the message of that name off its place; None: it is not there."""
+        raise NotImplementedError
+
+
+def name_for(job_id: str) -> str:
+    """Return a new name for a message: each delivery has one of its own."""
+    return f"{job_id}-{secrets.token_hex(4)}"
+
+
+def named(name: bytes) -> str | None:
+    """Return the job's id if a name is one of `name_for`, and its job's id one of Faena's own making."""
+    found = NAME(name)
+    return found[1].decode() if found else None
+
+
+def pop(redis: Redis, get: Sequence[str | bytes], drop: Sequence[str | bytes]) -> bytes | None:
+    """Run two commands in one round trip; returns what the first found. Keys of another type hold no message."""
+    with redis.pipeline() as pipeline:
+        for command in (get, drop):
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+        found, _ = pipeline.execute(raise_on_error=False)
+    return found if isinstance(found, bytes) else None
 
 
 class OnRedis:
@@ -142,28 +203,29 @@ class Queues:
         self._keys = [layout.key(queue) for queue in queues]
         self._take: Any = redis.register_script(layout.take)
         self._bell = f"{BELL}{uuid.uuid4().hex}"
+        self._left: tuple[str, bytes] | None = None
+        """Of the message that came last to who waited: its queue's key, and what was in front there."""
 
     def read(self, limit: int) -> list[bytes | None]:
         """Return up to ``limit`` messages, as soon as there are any; none after a while, or when woken."""
-        taken = self.take(limit)
-        if not taken and (first := self.wait()) is not None:
-            taken = self.take(limit, first=first)
-        return taken
+        self._forget()
+        return self.take(limit) or self.wait()
 
-    def take(self, limit: int, *, first: bytes | None = None) -> list[bytes | None]:
-        """Return up to ``limit`` messages at once, perhaps none; ``first`` is what `wait` took. None: half a
-        message."""
+    def take(self, limit: int) -> list[bytes | None]:
+        """Return up to ``limit`` messages at once, perhaps none. None: half a message."""
         with _down():
-            taken: list[bytes | None] = self._take(
-                keys=self._keys, args=[limit] if first is None else [limit, first]
-            )
+            taken: list[bytes | None] = self._take(keys=self._keys, args=[limit])
             return taken
 
-    def wait(self) -> bytes | None:
-        """Sleep until there is something, and take it; None after a while, or when woken."""
+    def wait(self) -> list[bytes | None]:
+        """Sleep until there is a message, and return it as soon as its job is known: the worker that has nothing to
+        do is not kept waiting for the rest. None after a while, or when woken."""
         with _down():
             found = self._layout.wait(self._redis, [*self._keys, self._bell], BLOCK)
-            return None if found is None or found[0] == self._bell.encode() else found[1]
+            if found is None or found[0] == self._bell.encode():
+                return []
+            self._left = (found[0].decode(), found[1])
+            return [self._layout.fetch(self._redis, *self._left)]
 
     def wake(self) -> None:
         """Make `wait` return, now or when it is called next. Any thread; never raises."""
@@ -174,7 +236,15 @@ class Queues:
 
     def close(self) -> None:
         """Let go of the connections."""
+        with suppress(EngineDown):
+            self._forget()
         self._redis.close()
+
+    def _forget(self) -> None:
+        if self._left is not None:
+            left, self._left = self._left, None
+            with _down():
+                self._layout.forget(self._redis, *left)
 
 
 def connect(url: str, *, timeout: float, connections: int) -> Redis:

@@ -7,7 +7,6 @@ A worker of Faena reads them straight, many in one visit; RQ's own command line 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -15,7 +14,7 @@ import msgspec
 import rq as vendor
 
 from faena.engines import onredis
-from faena.engines.onredis import OnRedis
+from faena.engines.onredis import NameInFront, OnRedis, name_for, named, pop
 from faena.engines.reading import RejectedMessage
 from faena.ports.engine import Delivery
 
@@ -31,7 +30,7 @@ JOB: Final = "rq:job:"
 LONGEST_MESSAGE: Final = 4096
 
 TAKE: Final = """
-local names = {unpack(ARGV, 2)}
+local names = {}
 for _, key in ipairs(KEYS) do
   while #names < tonumber(ARGV[1]) do
     local name = redis.call('LPOP', key)
@@ -81,7 +80,7 @@ class RQEngine(OnRedis):
         super().__init__(url, RQLayout())
 
 
-class RQLayout:
+class RQLayout(NameInFront):
     """RQ's keys: producers push ids at the right of a list, workers pop at its left."""
 
     take = TAKE
@@ -94,6 +93,10 @@ class RQLayout:
         """Pop the oldest id of the first list that has one."""
         found: Any = redis.blpop(list(keys), timeout=seconds)
         return None if found is None else (found[0], found[1])
+
+    def pop(self, redis: Redis, key: str, name: bytes) -> bytes | None:
+        """Take a hash, and return the data of it."""
+        return pop(redis, ("HGET", JOB.encode() + name, "data"), ("DEL", JOB.encode() + name))
 
     def wake(self, pipeline: Pipeline, key: str) -> None:
         """Put an empty message there."""
@@ -109,8 +112,8 @@ class RQLayout:
         ids: dict[str, list[str]] = {}
         now = _timestamp()
         for delivery in deliveries:
-            # Not the job's id: a message that somebody cancels is only one ring of the doorbell.
-            token = uuid.uuid4().hex
+            # Not the job's id alone: a message that somebody cancels is only one ring of the doorbell.
+            token = name_for(delivery.job_id)
             pipeline.hset(JOB + token, mapping=_fields(delivery, now))
             ids.setdefault(self.key(delivery.queue), []).append(token)
         for key, tokens in ids.items():
@@ -118,8 +121,8 @@ class RQLayout:
         pipeline.sadd(QUEUES, *ids)
 
     def job(self, message: bytes) -> str:
-        """Return the first argument of a call of the one function."""
-        return call(message)[0]
+        """Return what the name tells, or the first argument of a call of the one function."""
+        return named(message) or call(message)[0]
 
 
 def call(message: bytes) -> tuple[str, str]:

@@ -8,7 +8,6 @@ acknowledgements, heartbeats and maintenance nothing is needed.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -16,7 +15,7 @@ import dramatiq as vendor
 import msgspec
 
 from faena.engines import onredis
-from faena.engines.onredis import OnRedis, check_redis
+from faena.engines.onredis import NameInFront, OnRedis, check_redis, name_for, named, pop
 from faena.engines.reading import RejectedMessage
 from faena.job import Record
 from faena.ports.engine import Capabilities, Delivery
@@ -62,22 +61,11 @@ as_json = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode
 
 
-class DramatiqLayout:
+class DramatiqLayout(NameInFront):
     """The keys of dramatiq's broker: a list of ids for each queue, and a hash with the messages beside it."""
 
     take = """
         local taken, limit = {}, tonumber(ARGV[1])
-        for i = 2, #ARGV do
-            local message = false
-            for _, key in ipairs(KEYS) do
-                message = redis.call('hget', key .. '.msgs', ARGV[i])
-                if message then
-                    redis.call('hdel', key .. '.msgs', ARGV[i])
-                    break
-                end
-            end
-            taken[#taken + 1] = message
-        end
         for _, key in ipairs(KEYS) do
             while #taken < limit do
                 local id = redis.call('lpop', key)
@@ -101,6 +89,10 @@ class DramatiqLayout:
         found: Any = redis.blpop(list(keys), timeout=seconds)
         return None if not found else (found[0], found[1])
 
+    def pop(self, redis: Redis, key: str, name: bytes) -> bytes | None:
+        """Take a message out of the hash."""
+        return pop(redis, ("HGET", f"{key}.msgs", name), ("HDEL", f"{key}.msgs", name))
+
     def wake(self, pipeline: Pipeline, key: str) -> None:
         """Append an id of nothing."""
         pipeline.rpush(key, "wake")
@@ -115,19 +107,26 @@ class DramatiqLayout:
         now = int(time.time() * 1000)
         messages: dict[str, dict[Any, Any]] = {}
         for delivery in deliveries:
-            token = str(uuid.uuid4())
+            token = name_for(delivery.job_id)
             messages.setdefault(self.key(delivery.queue), {})[token] = as_json(compose(delivery, token, now))
         for key, by_id in messages.items():
             pipeline.hset(f"{key}.msgs", mapping=by_id)
             pipeline.rpush(key, *by_id)
 
     def job(self, message: bytes) -> str:
-        """Return the job's id."""
-        return read(message).args[0]
+        """Return what the name tells, or the only argument."""
+        return named(message) or read(message).args[0]
 
 
 class WholeMessages(DramatiqLayout):
     """Brings whole messages in the place of ids."""
+
+    def fetch(self, redis: Redis, key: str, front: bytes) -> bytes | None:
+        """Take the message, whatever its name tells."""
+        return self.pop(redis, key, front)
+
+    def forget(self, redis: Redis, key: str, front: bytes) -> None:
+        """Do nothing: nothing is left."""
 
     def job(self, message: bytes) -> str:
         """Return the message itself, if it is one of Faena's."""

@@ -12,7 +12,7 @@ from huey.storage import BlackHoleStorage
 
 from faena.engines.hosting import Desk
 from faena.engines.huey.engine import Message, encode, read
-from faena.engines.onredis import OnRedis, check_redis
+from faena.engines.onredis import AllInFront, OnRedis, check_redis
 from faena.ports.engine import Capabilities, Delivery, ServeOptions, Serving
 
 if TYPE_CHECKING:
@@ -25,12 +25,11 @@ STAMP: Final = struct.Struct(">Q")
 check_redis("huey,redis")
 
 
-class HueyLayout:
+class HueyLayout(AllInFront):
     """A sorted set for each queue: the score is the priority, less is first."""
 
     take = """
         local taken, limit = {}, tonumber(ARGV[1])
-        for i = 2, #ARGV do taken[#taken + 1] = ARGV[i] end
         for _, key in ipairs(KEYS) do
             if #taken >= limit then break end
             local popped = redis.call('zpopmin', key, limit - #taken)
