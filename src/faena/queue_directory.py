@@ -53,8 +53,33 @@ class QueueDirectory(Record, frozen=True):
     notes: tuple[Note, ...] = ()
 
 
+class Directories(Record, frozen=True):
+    """Where the embedded default writes; all of it exists and was probed."""
+
+    data: Path
+    """The database; the media too, unless FAENA_MEDIA_ROOT names another place."""
+    queue: Path
+    """The queue engine's files."""
+    temporary: bool = False
+    notes: tuple[Note, ...] = ()
+
+
 class Unusable(Exception):
     """A directory can't be used; the message says why."""
+
+
+def choose_directories(data_dir: Path | None, queue_path: Path | None) -> Directories:
+    """Prepare what FAENA_DATA_DIR and COATI_QUEUE_PATH name, or the first usable directory. Raises
+    `InvalidSettings`."""
+    if data_dir is not None:
+        data = prepare_named_directory(data_dir, name="FAENA_DATA_DIR")
+        queue = prepare_named_directory(queue_path or data.path / "queue", name="COATI_QUEUE_PATH")
+        return Directories(data=data.path, queue=queue.path, notes=(*data.notes, *queue.notes))
+    if queue_path is not None:
+        queue = prepare_named_directory(queue_path, name="COATI_QUEUE_PATH")
+        return Directories(data=queue.path, queue=queue.path, notes=queue.notes)
+    chosen = choose_queue_directory()
+    return Directories(data=chosen.path, queue=chosen.path, temporary=chosen.temporary, notes=chosen.notes)
 
 
 def candidates() -> tuple[Candidate, ...]:

@@ -1,15 +1,14 @@
 """Settings: defaults < ``faena.toml`` < ``.env`` < environment < flags; frozen; every fault reported at once.
 
 `Settings(...)` is exactly what is given, for tests and for code that decides by itself; `Settings.load(...)` reads
-the four sources. The names of the environment are the ones that the seeds use, and ``FAENA_*`` for Faena's own.
+the four sources (`faena.sources`). The names of the environment are the ones that the seeds use, and ``FAENA_*`` for
+Faena's own.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,29 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
+from faena import sources
 from faena.errors import InvalidSettings
-from faena.job import Record
-from faena.queue_directory import Note, choose_queue_directory, prepare_named_directory
-
-CONFIG_FILE = "faena.toml"
-CONFIG_VARIABLE = "FAENA_CONFIG"
-INTERNAL_PREFIX = "FAENA__"
-"""What Faena's processes tell one another in the environment; never a setting."""
+from faena.queue_directory import Directories, choose_directories
 
 StoreName = Literal["auto", "sqlite", "memory", "redis", "postgres"]
 ENGINES = ("auto", "direct", "huey", "dramatiq", "celery", "rq", "arq")
 SECONDS = "a number of seconds above 0"
-
-
-class Directories(Record, frozen=True):
-    """Where the embedded default writes; all of it exists and was probed."""
-
-    data: Path
-    """The database; the media too, unless FAENA_MEDIA_ROOT names another place."""
-    queue: Path
-    """The queue engine's files."""
-    temporary: bool = False
-    notes: tuple[Note, ...] = ()
 
 
 def _setting(default: object, env: str, about: str, expected: str, **rules: Any) -> Any:
@@ -235,11 +218,9 @@ class Settings(BaseModel):
     @classmethod
     def load(cls, **flags: object) -> Self:
         """Read the file, ``.env``, the environment and ``flags`` (None: not given). Raises `InvalidSettings`."""
-        faults: list[str] = []
-        found = _file_values(faults) | _dotenv_values(faults) | _environment_values(os.environ, "", faults)
-        found |= _flag_values(flags, faults)
+        found, faults = sources.find(_known(), flags)
         try:
-            settings = cls.model_validate({value.field: value.raw for value in found.values()})
+            settings = cls.model_validate({field: one.raw for field, one in found.items()})
         except ValidationError as error:
             raise InvalidSettings(faults + _told(error, found)) from None
         if faults:
@@ -249,18 +230,7 @@ class Settings(BaseModel):
     @cached_property
     def directories(self) -> Directories:
         """Choose, make and probe the directories, at the first use. Raises `InvalidSettings`."""
-        if self.named_data_dir is not None:
-            data = prepare_named_directory(self.named_data_dir, name="FAENA_DATA_DIR")
-            below = self.queue_path or data.path / "queue"
-            queue = prepare_named_directory(below, name="COATI_QUEUE_PATH")
-            return Directories(data=data.path, queue=queue.path, notes=(*data.notes, *queue.notes))
-        if self.queue_path is not None:
-            queue = prepare_named_directory(self.queue_path, name="COATI_QUEUE_PATH")
-            return Directories(data=queue.path, queue=queue.path, notes=queue.notes)
-        chosen = choose_queue_directory()
-        return Directories(
-            data=chosen.path, queue=chosen.path, temporary=chosen.temporary, notes=chosen.notes
-        )
+        return choose_directories(self.named_data_dir, self.queue_path)
 
     @property
     def data_dir(self) -> Path:
@@ -310,97 +280,22 @@ def public_name(field: str) -> str:
     return Settings.model_fields[field].alias or field
 
 
-class _Value(Record, frozen=True):
-    """A raw value, the setting it is for, and where it was found."""
-
-    field: str
-    raw: object
-    name: str
-    """As its source calls it: ``API_PORT``, ``port in faena.toml``, ``--port``."""
-
-
-def _file_values(faults: list[str]) -> dict[str, _Value]:
-    named = os.environ.get(CONFIG_VARIABLE)
-    path = Path(named).expanduser() if named else Path(CONFIG_FILE)
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        if named:
-            faults.append(f"{CONFIG_VARIABLE} names {path}, and there is no such file")
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        faults.append(f"{path} can't be read: {error}")
-        return {}
-    fields = {public_name(field): field for field in Settings.model_fields}
-    known: dict[str, _Value] = {}
-    for key, raw in table.items():
-        if key in fields:
-            known[fields[key]] = _Value(field=fields[key], raw=raw, name=f"{key} in {path}")
-        else:
-            faults.append(f"{key} in {path} is no setting{_nearest(key, fields)}")
-    return known
+def _known() -> list[sources.Known]:
+    return [
+        sources.Known(
+            field=field,
+            name=public_name(field),
+            env=env_name(field),
+            expected=str(_extra(declared)["expected"]),
+            secret=field == "secret",
+        )
+        for field, declared in Settings.model_fields.items()
+    ]
 
 
-def _dotenv_values(faults: list[str]) -> dict[str, _Value]:
-    path = Path(".env")
-    if not path.is_file():
-        return {}
-    from dotenv import dotenv_values
-
-    try:
-        values = dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        faults.append(f"{path} can't be read: {error}")
-        return {}
-    return _environment_values({name: raw or "" for name, raw in values.items()}, " in .env", faults)
-
-
-def _environment_values(values: Mapping[str, str], where: str, faults: list[str]) -> dict[str, _Value]:
-    """Pick the settings out of an environment. An empty value is the same as none."""
-    fields = {env_name(field): field for field in Settings.model_fields}
-    known: dict[str, _Value] = {}
-    for name, raw in values.items():
-        if name in fields and raw.strip():
-            known[fields[name]] = _Value(field=fields[name], raw=raw.strip(), name=f"{name}{where}")
-        elif name.startswith("FAENA_") and not _is_known(name, fields):
-            faults.append(f"{name}{where} is no setting{_nearest(name, fields)}")
-    return known
-
-
-def _flag_values(flags: Mapping[str, object], faults: list[str]) -> dict[str, _Value]:
-    fields = {public_name(field): field for field in Settings.model_fields}
-    known: dict[str, _Value] = {}
-    for key, raw in flags.items():
-        if key not in fields:
-            faults.append(f"{key} is no setting{_nearest(key, fields)}")
-        elif raw is not None:
-            name = f"--{key.replace('_', '-')}"
-            known[fields[key]] = _Value(field=fields[key], raw=raw, name=name)
-    return known
-
-
-def _is_known(name: str, fields: Mapping[str, str]) -> bool:
-    return name in fields or name == CONFIG_VARIABLE or name.startswith(INTERNAL_PREFIX)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the same name without or with its prefix, or the most similar one."""
-    names = [*known]
-    bare = name.removeprefix("FAENA_")
-    same = [other for other in names if other.lower() in (bare.lower(), f"api_{bare}".lower())]
-    near = same or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(sorted(names))}"
-
-
-def _told(error: ValidationError, found: Mapping[str, _Value]) -> list[str]:
-    """Say each fault in words that a person can act on; a secret is never shown."""
-    told: dict[str, str] = {}
-    for fault in error.errors():
-        field = _field_of(str(fault["loc"][0]))
-        value = found[field]
-        shown = "what is set" if field == "secret" else repr(value.raw)
-        told[field] = f"{value.name} must be {_extra(Settings.model_fields[field])['expected']}, not {shown}"
-    return list(told.values())
+def _told(error: ValidationError, found: Mapping[str, sources.Found]) -> list[str]:
+    refused = dict.fromkeys(_field_of(str(fault["loc"][0])) for fault in error.errors())
+    return [found[field].refused() for field in refused]
 
 
 def _field_of(name: str) -> str:

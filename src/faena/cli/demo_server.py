@@ -167,7 +167,8 @@ def _job_id(answer: httpx.Response) -> str:
 
 def _clean_environment() -> dict[str, str]:
     """Our environment without a single setting: the demo shows what Faena does when nothing is said."""
-    from faena.settings import CONFIG_VARIABLE, Settings, env_name
+    from faena.settings import Settings, env_name
+    from faena.sources import CONFIG_VARIABLE
 
     settings = {CONFIG_VARIABLE, *(env_name(field) for field in Settings.model_fields)}
     return {name: value for name, value in os.environ.items() if name not in settings}
