@@ -1,5 +1,4 @@
-"""What Faena costs when it does nothing: the import, and an idle worker on each engine. And how soon a killed one is
-replaced: from `kill -9` to the next run of the job that it held."""
+"""What Faena costs when it does nothing: the import, and an idle worker on each engine."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ import psutil
 
 from bench.engines import ENGINES
 from bench.harness import app_in, environment, scratch, wait_until, worker
-from bench.kills import prove
 from faena.testing.servers import RedisServer
 
 IMPORT = "import time; t = time.perf_counter(); import faena; print(time.perf_counter() - t)"
@@ -51,21 +49,11 @@ def idle_worker(engine: str, *, seconds: float, on_redis: bool) -> dict[str, flo
         }
 
 
-def after_kill(engine: str, *, jobs: int, on_redis: bool) -> object:
-    """From `kill -9` of a process to the next run of what it held, as `bench.kills` finds it out, with its settings."""
-    kills = max(2, jobs // 200)
-    proof = prove(engine=engine, jobs=jobs, kills=kills, pace=0.8, seed=21, on_redis=on_redis)
-    return {"faults": proof["faults"]} | dict(proof["recovery"])  # type: ignore[call-overload]
-
-
 def main(*, quick: bool = False) -> dict[str, object]:
     """Measure all of it."""
-    seconds, jobs = (3.0, 400) if quick else (20.0, 3000)
+    seconds = 3.0 if quick else 20.0
     figures: dict[str, object] = {"import": import_time(samples=5 if quick else 15)}
     for engine, on_redis in [*((engine, True) for engine in ENGINES), ("direct", False), ("huey", False)]:
         name = f"{engine}_on_{'redis' if on_redis else 'sqlite'}"
-        figures[name] = {
-            "idle": idle_worker(engine, seconds=seconds, on_redis=on_redis),
-            "kill_9_to_rerun": after_kill(engine, jobs=jobs, on_redis=on_redis),
-        }
+        figures[name] = {"idle": idle_worker(engine, seconds=seconds, on_redis=on_redis)}
     return figures

@@ -22,7 +22,7 @@ from typing import Self
 import psutil
 
 from bench.harness import PATIENCE, app_in, environment, scratch, worker_command
-from bench.recovery import recovery
+from bench.recovery import SWEEP, recovery
 from faena.client import Client
 from faena.errors import Unavailable
 from faena.events import EventType
@@ -33,7 +33,13 @@ from faena.testing.servers import RedisServer
 
 PROCESSES = 4
 LEASE = 1.5
-"""Seconds. Short, so that a job of a killed worker is soon run again."""
+"""Seconds: a tenth of the default, so that a job of a killed worker is soon run again."""
+REDELIVER_AFTER = 0.5
+"""A tenth of the default, too."""
+STORM = (0.02, 0.25)
+"""Seconds between two kills, the least and the most: the next ones die before the jobs of the last are rescued."""
+ONE_BY_ONE = (LEASE * (1 + SWEEP) + 0.5, LEASE * (1 + SWEEP) + 1.0)
+"""The jobs of the one run again before the next is killed."""
 UNSETTLED = 3.0
 """Seconds after an outage in which nobody can be measured: leases began anew, workers start."""
 
@@ -50,8 +56,10 @@ class Plan:
     """How often the supervisor is killed, besides."""
     restarts: int = 0
     """How often Redis is killed and started again."""
-    pace: float = 0.25
-    """The longest pause between two kills."""
+    pause: tuple[float, float] = STORM
+    """The least and the most seconds between two of them."""
+    longest: float = 0.02
+    """Seconds that a job takes at most; a quarter of that at least."""
 
 
 @dataclass
@@ -105,7 +113,8 @@ class Crew:
         self._command = worker_command(
             folder, engine=engine, threads=threads, processes=PROCESSES, store=store, module=module
         )
-        self._env = environment(redis) | {"FAENA_LEASE": str(LEASE), "FAENA_MAX_CRASHES": "50"}
+        told = {"LEASE": LEASE, "REDELIVER_AFTER": REDELIVER_AFTER, "MAX_CRASHES": 50}
+        self._env = environment(redis) | {f"FAENA_{name}": str(value) for name, value in told.items()}
         self._log = folder / "worker.log"
         self._process = self._start()
 
@@ -169,7 +178,7 @@ async def disturb(
 
     naps: list[asyncio.Task[None]] = []
     while len(done.killed) < plan.kills or len(done.stopped) < plan.stops:
-        await asyncio.sleep(chance.uniform(0.02, plan.pace))
+        await asyncio.sleep(chance.uniform(*plan.pause))
         stop = len(done.stopped) < plan.stops and (len(done.killed) >= plan.kills or chance.random() < 0.3)
         pid = one_of(crew, chance, runs=runs, but=asleep)
         if stop and len(asleep) < PROCESSES - 1 and send(pid, signal.SIGSTOP):
@@ -213,7 +222,8 @@ async def feed_and_disturb(
             while sent < plan.jobs:
                 with contextlib.suppress(Unavailable):  # Redis is being restarted
                     if disturbing.done() or await _waiting(client) < 40:
-                        request = JobRequest(task="trace", args={"number": sent, "folder": str(runs)})
+                        args = {"number": sent, "folder": str(runs), "longest": plan.longest}
+                        request = JobRequest(task="trace", args=args)
                         await client.enqueue_many([request])
                         sent += 1
                         continue
@@ -319,7 +329,8 @@ def prove(
     stops: int = 0,
     supervisors: int = 0,
     restarts: int = 0,
-    pace: float = 0.25,
+    pause: tuple[float, float] = STORM,
+    longest: float = 0.02,
     seed: int,
     on_redis: bool = False,
 ) -> dict[str, object]:
@@ -329,7 +340,7 @@ def prove(
     nothing that it acknowledged. An enqueue whose answer was lost may have been carried out all the same: with
     restarts there may be more jobs stored than were acknowledged, never fewer.
     """
-    plan = Plan(engine, jobs, kills, stops, supervisors, restarts, pace)
+    plan = Plan(engine, jobs, kills, stops, supervisors, restarts, pause, longest)
     with scratch() as folder, contextlib.ExitStack() as stack:
         redis: RedisServer | None = None
         if on_redis:
@@ -369,7 +380,7 @@ ON_REDIS = ("direct", "dramatiq", "huey", "celery", "rq", "arq")
 
 def main(*, quick: bool = False) -> dict[str, object]:
     """5,000 jobs under 100 kills; 2,000 under 50 stops past the lease; each engine on Redis under 60 kills, 5 of the
-    supervisor and 5 restarts of Redis, and under 30 kills one by one, which tell how soon jobs run again."""
+    supervisor and 5 restarts of Redis, and under 30 kills one by one, which tell how soon jobs run again after one."""
     scale = 10 if quick else 1
     figures: dict[str, object] = {
         "kill_9": prove(engine="direct", jobs=5000 // scale, kills=100 // scale, seed=1),
@@ -388,6 +399,12 @@ def main(*, quick: bool = False) -> dict[str, object]:
             on_redis=True,
         )
         figures[f"{engine}_on_redis_one_by_one"] = prove(
-            engine=engine, jobs=8000 // scale, kills=30 // scale, pace=0.8, seed=10 + number, on_redis=True
+            engine=engine,
+            jobs=5000 // scale,
+            kills=30 // scale,
+            pause=ONE_BY_ONE,
+            longest=0.2,
+            seed=10 + number,
+            on_redis=True,
         )
     return figures

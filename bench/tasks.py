@@ -30,14 +30,15 @@ async def nap(seconds: float) -> None:
 
 
 @app.task(max_retries=5, min_backoff=0.1, max_backoff=0.2)
-def trace(ctx: Context, number: int, folder: str) -> str:
-    """Work for 5 to 20 ms, and leave a line for the start and one for the end outside the store: one file a
-    process, written with one system call each, so that a kill can't tear a line. Returns which run this was."""
+def trace(ctx: Context, number: int, folder: str, longest: float = 0.02) -> str:
+    """Work for up to ``longest`` seconds, a quarter of it at least, and leave a line for the start and one for the end
+    outside the store: one file a process, written with one system call each, so that a kill can't tear a line. Returns
+    which run this was."""
     run = f"{os.getpid()}-{time.monotonic_ns()}"
     leave_line(folder, f"start {ctx.job_id} {run}")
     ctx.emit("ran", {"run": run})
     ctx.progress(50)
-    time.sleep(random.uniform(0.005, 0.020))
+    time.sleep(random.uniform(longest / 4, longest))
     leave_line(folder, f"end {ctx.job_id} {run}")
     return run
 

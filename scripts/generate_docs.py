@@ -103,6 +103,7 @@ def engines_table() -> str:
         "queue order": "queue_order",
         "priority": "priority",
         "processes": "separate_processes",
+        "head": "head",
     }
     rows = [f"| engine | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for told, engine in named.items():

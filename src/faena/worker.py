@@ -348,7 +348,7 @@ class Worker:
         """A job was handed back: tell the engine, for other workers. One with limits is held back: `admit` has it."""
         if self._maker.limited(job.task, job.queue):
             return
-        delivery = Delivery(job_id=job.id, task=job.task, queue=job.queue, priority=job.priority)
+        delivery = Delivery(job_id=job.id, task=job.task, queue=job.queue, priority=job.priority, first=True)
         telling = asyncio.ensure_future(self._tell_engine(delivery))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)

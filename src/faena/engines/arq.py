@@ -29,6 +29,8 @@ JOB: Final = "arq:job:"
 KEPT_FOR: Final = 30 * 86_400_000
 """Milliseconds after which a message that nobody took expires; its job is delivered again."""
 LONGEST_MESSAGE: Final = 4096
+AHEAD: Final = 1
+"""The moment from which a message is due that goes first (0 means to ARQ that there is none)."""
 
 TAKE: Final = """
 local names = {}
@@ -121,12 +123,14 @@ class ARQLayout(NameInFront):
 
     def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
         """Write a key for each job, and its id into the queue."""
-        ids: dict[str, dict[str, int]] = {}
+        ids: dict[str, dict[str, float]] = {}
         now = int(time.time() * 1000)
-        for delivery in deliveries:
+        for place, delivery in enumerate(deliveries):
             token = name_for(delivery.job_id)  # ARQ drops an id that it has seen: not the job's alone
             pipeline.psetex(JOB + token, KEPT_FOR, encode(delivery, now))
-            ids.setdefault(self.key(delivery.queue), {})[token] = now
+            ids.setdefault(self.key(delivery.queue), {})[token] = (
+                AHEAD if delivery.first else now
+            ) + place / 1000
         for key, scores in ids.items():
             pipeline.zadd(key, scores)
 

@@ -16,7 +16,7 @@ import celery as vendor
 import msgspec
 
 from faena.engines import onredis
-from faena.engines.onredis import AllInFront, OnRedis
+from faena.engines.onredis import AllInFront, OnRedis, apart
 from faena.engines.reading import RejectedMessage
 from faena.job import Record
 from faena.ports.engine import Delivery
@@ -105,11 +105,12 @@ class CeleryLayout(AllInFront):
 
     def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
         """Push a message for each job, one command for each queue."""
-        messages: dict[str, list[bytes]] = {}
-        for delivery in deliveries:
-            messages.setdefault(self.key(delivery.queue), []).append(message(delivery))
-        for key, values in messages.items():
-            pipeline.lpush(key, *values)
+        for some, push in zip(apart(deliveries), (pipeline.lpush, pipeline.rpush), strict=True):
+            messages: dict[str, list[bytes]] = {}
+            for delivery in some:
+                messages.setdefault(self.key(delivery.queue), []).append(message(delivery))
+            for key, values in messages.items():
+                push(key, *values)
 
     def job(self, message: bytes) -> str:
         """Return the only argument."""

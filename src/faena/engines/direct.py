@@ -15,7 +15,7 @@ class DirectEngine:
 
     name: str = "direct"
     capabilities: Capabilities = Capabilities(
-        delivers=False, queue_order=True, priority=True, separate_processes=True
+        delivers=False, queue_order=True, priority=True, separate_processes=True, head=True
     )
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:

@@ -85,12 +85,20 @@ class Layout(Protocol):
         ...
 
     def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
-        """Append a message for each job."""
+        """Write a message for each job: at the end of its queue, or at its head."""
         ...
 
     def job(self, message: bytes) -> str:
         """Return the id of the job that a message is for; raises `RejectedMessage`."""
         ...
+
+
+def apart(deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
+    """Return those for the end of their queues, and those for the head: the last of all first, as it is pushed."""
+    if not any(delivery.first for delivery in deliveries):
+        return [*deliveries], []
+    ahead = [delivery for delivery in deliveries if delivery.first]
+    return [delivery for delivery in deliveries if not delivery.first], ahead[::-1]
 
 
 class AllInFront:
@@ -145,7 +153,9 @@ class OnRedis:
     """The Engine port over a `Layout`. Thread-safe; connects at the first use."""
 
     name: str
-    capabilities = Capabilities(delivers=True, queue_order=True, priority=False, separate_processes=True)
+    capabilities = Capabilities(
+        delivers=True, queue_order=True, priority=False, separate_processes=True, head=True
+    )
 
     def __init__(self, url: str, layout: Layout) -> None:
         self.url = url

@@ -14,7 +14,7 @@ import msgspec
 import rq as vendor
 
 from faena.engines import onredis
-from faena.engines.onredis import NameInFront, OnRedis, name_for, named, pop
+from faena.engines.onredis import NameInFront, OnRedis, apart, name_for, named, pop
 from faena.engines.reading import RejectedMessage
 from faena.ports.engine import Delivery
 
@@ -109,16 +109,17 @@ class RQLayout(NameInFront):
 
     def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
         """Write a hash for each job, and its id into the queue."""
-        ids: dict[str, list[str]] = {}
         now = _timestamp()
-        for delivery in deliveries:
-            # Not the job's id alone: a message that somebody cancels is only one ring of the doorbell.
-            token = name_for(delivery.job_id)
-            pipeline.hset(JOB + token, mapping=_fields(delivery, now))
-            ids.setdefault(self.key(delivery.queue), []).append(token)
-        for key, tokens in ids.items():
-            pipeline.rpush(key, *tokens)
-        pipeline.sadd(QUEUES, *ids)
+        for some, push in zip(apart(deliveries), (pipeline.rpush, pipeline.lpush), strict=True):
+            ids: dict[str, list[str]] = {}
+            for delivery in some:
+                # Not the job's id alone: a message that somebody cancels is only one ring of the doorbell.
+                token = name_for(delivery.job_id)
+                pipeline.hset(JOB + token, mapping=_fields(delivery, now))
+                ids.setdefault(self.key(delivery.queue), []).append(token)
+            for key, tokens in ids.items():
+                push(key, *tokens)
+        pipeline.sadd(QUEUES, *{self.key(delivery.queue) for delivery in deliveries})
 
     def job(self, message: bytes) -> str:
         """Return what the name tells, or the first argument of a call of the one function."""

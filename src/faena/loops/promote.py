@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from faena.ports.engine import Delivery
 from faena.ports.store import Store
 
@@ -13,6 +15,11 @@ Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
 BATCH: Final = 500
 LONGEST: Final = 0.5
 """Seconds between two looks: so late may a job be that was enqueued meanwhile."""
+
+
+def first(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Return deliveries of jobs that had their turn already."""
+    return [replace(delivery, first=True) for delivery in deliveries]
 
 
 class Promote:

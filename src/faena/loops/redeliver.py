@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from faena.loops.promote import Deliver
+from faena.loops.promote import Deliver, first
 from faena.ports.store import Store
 
 logger = logging.getLogger("faena.loops")
@@ -41,5 +41,5 @@ class Redeliver:
         lost = await self._store.undelivered(empty=empty, age=self._age, limit=BATCH)
         if lost:
             logger.warning("%d jobs are delivered again", len(lost), extra={"count": len(lost)})
-            await self._deliver(lost)
+            await self._deliver(first(lost))
         return 0.0 if len(lost) >= BATCH else self._every

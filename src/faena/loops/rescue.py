@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from faena.loops.promote import Deliver
+from faena.loops.promote import Deliver, first
 from faena.ports.store import Store
 
 logger = logging.getLogger("faena.loops")
@@ -30,5 +30,5 @@ class Rescue:
                 len(rescued),
                 extra={"count": len(rescued)},
             )
-            await self._deliver(rescued)
+            await self._deliver(first(rescued))
         return 0.0 if len(rescued) >= BATCH else self._every

@@ -41,6 +41,9 @@ class Delivery(Record, frozen=True):
     task: str
     queue: str
     priority: int = 0
+    first: bool = False
+    """It had its turn, and its worker or its message was lost: it goes to the head of its queue where the engine can
+    (`Capabilities.head`). Of several the first given comes first."""
 
 
 class Capabilities(Record, frozen=True):
@@ -54,6 +57,8 @@ class Capabilities(Record, frozen=True):
     """Within a queue, a higher priority goes first."""
     separate_processes: bool
     """Producer and worker may be different processes."""
+    head: bool = False
+    """What is sent as `Delivery.first` goes before all that waits in its queue with the same priority."""
 
 
 class ServeOptions(Record, frozen=True):

@@ -15,10 +15,10 @@ import dramatiq as vendor
 import msgspec
 
 from faena.engines import onredis
-from faena.engines.onredis import NameInFront, OnRedis, check_redis, name_for, named, pop
+from faena.engines.onredis import NameInFront, OnRedis, apart, check_redis, name_for, named, pop
 from faena.engines.reading import RejectedMessage
 from faena.job import Record
-from faena.ports.engine import Capabilities, Delivery
+from faena.ports.engine import Delivery
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -103,15 +103,17 @@ class DramatiqLayout(NameInFront):
         return int(waiting)
 
     def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
-        """Append messages; those for a queue together."""
+        """Push messages; those for a queue together."""
         now = int(time.time() * 1000)
-        messages: dict[str, dict[Any, Any]] = {}
-        for delivery in deliveries:
-            token = name_for(delivery.job_id)
-            messages.setdefault(self.key(delivery.queue), {})[token] = as_json(compose(delivery, token, now))
-        for key, by_id in messages.items():
-            pipeline.hset(f"{key}.msgs", mapping=by_id)
-            pipeline.rpush(key, *by_id)
+        for some, push in zip(apart(deliveries), (pipeline.rpush, pipeline.lpush), strict=True):
+            messages: dict[str, dict[Any, Any]] = {}
+            for delivery in some:
+                token = name_for(delivery.job_id)
+                by_id = messages.setdefault(self.key(delivery.queue), {})
+                by_id[token] = as_json(compose(delivery, token, now))
+            for key, by_id in messages.items():
+                pipeline.hset(f"{key}.msgs", mapping=by_id)
+                push(key, *by_id)
 
     def job(self, message: bytes) -> str:
         """Return what the name tells, or the only argument."""
@@ -138,7 +140,6 @@ class DramatiqEngine(OnRedis):
     """Delivers through Redis at ``url``, under the keys of a dramatiq broker with that namespace. Thread-safe."""
 
     name = "dramatiq"
-    capabilities = Capabilities(delivers=True, queue_order=True, priority=False, separate_processes=True)
 
     def __init__(self, url: str, *, namespace: str = "faena-dramatiq", whole: bool = False) -> None:
         super().__init__(url, (WholeMessages if whole else DramatiqLayout)(namespace))

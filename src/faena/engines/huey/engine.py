@@ -80,7 +80,9 @@ class HueyEngine:
     """Delivers through a SQLite file below ``directory`` (made with mode 0700 if need be). Thread-safe."""
 
     name = "huey"
-    capabilities = Capabilities(delivers=True, queue_order=True, priority=True, separate_processes=True)
+    capabilities = Capabilities(
+        delivers=True, queue_order=True, priority=True, separate_processes=True, head=True
+    )
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -128,7 +130,7 @@ class HueyEngine:
 
 def _row(delivery: Delivery) -> Row:
     message = Message(job=delivery.job_id, task=delivery.task)
-    return Row(delivery.queue, encode(message), delivery.priority)
+    return Row(delivery.queue, encode(message), delivery.priority, delivery.first)
 
 
 class FaenaHuey(Huey):  # type: ignore[misc]

@@ -36,7 +36,8 @@ SCHEMA: Final = (
     SqliteStorage.table_task.replace("primary key", "primary key autoincrement"),
     SqliteStorage.index_task,
 )
-PUSH: Final = "insert into task (queue, data, priority) values (?, ?, ?)"
+PUSH: Final = """insert into task (queue, data, priority, id)
+    values (?1, ?2, ?3, case when ?4 then (select min(id) from task) - 1 end)"""
 ROWS_A_TRANSACTION: Final = 2_000
 TRIES: Final = 4
 
@@ -47,6 +48,8 @@ class Row(NamedTuple):
     queue: str
     data: bytes
     priority: int
+    first: bool = False
+    """It goes before those of its priority that are there already."""
 
 
 class QueueFile:
@@ -69,10 +72,12 @@ class QueueFile:
 
     def push(self, rows: Sequence[Row]) -> None:
         """Append messages, some thousands at a time; those before a failure stay."""
+        ahead = [row for row in rows if row.first]
+        ordered = [*ahead[::-1], *(row for row in rows if not row.first)] if ahead else rows
 
         def insert(connection: apsw.Connection) -> None:
-            for start in range(0, len(rows), ROWS_A_TRANSACTION):
-                _insert(connection, rows[start : start + ROWS_A_TRANSACTION])
+            for start in range(0, len(ordered), ROWS_A_TRANSACTION):
+                _insert(connection, ordered[start : start + ROWS_A_TRANSACTION])
 
         self._do(insert)
 

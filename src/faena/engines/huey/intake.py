@@ -106,7 +106,7 @@ class Intake(BlackHoleStorage):  # type: ignore[misc]
 
     def _give_back(self) -> None:
         with contextlib.suppress(EngineDown), self._turn:
-            self._file.push(tuple(self._taken))
+            self._file.push([row._replace(first=True) for row in self._taken])
             self._taken.clear()
 
     def _count_idle(self, change: int) -> None:

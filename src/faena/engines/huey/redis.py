@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from redis.client import Pipeline
 
 STAMP: Final = struct.Struct(">Q")
-"""In front of each message: the microsecond in which it was sent, so that the first comes first and none is alike."""
+"""In front of each message: the microsecond in which it was sent, so that the first comes first and none is alike;
+less for those that go to the head."""
 
 check_redis("huey,redis")
 
@@ -65,9 +66,10 @@ class HueyLayout(AllInFront):
         """Append messages; those for a queue together."""
         first = self._stamps(len(deliveries))
         scores: dict[str, dict[bytes, float]] = {}
-        for stamp, delivery in enumerate(deliveries, first):
+        for place, delivery in enumerate(deliveries):
+            stamp = STAMP.pack(place if delivery.first else first + place)
             message = encode(Message(job=delivery.job_id, task=delivery.task))
-            scores.setdefault(self.key(delivery.queue), {})[STAMP.pack(stamp) + message] = -delivery.priority
+            scores.setdefault(self.key(delivery.queue), {})[stamp + message] = -delivery.priority
         for key, by_message in scores.items():
             pipeline.zadd(key, by_message)
 
@@ -87,7 +89,9 @@ class HueyRedisEngine(OnRedis):
     """Delivers through Redis at ``url``. Thread-safe."""
 
     name = "huey"
-    capabilities = Capabilities(delivers=True, queue_order=True, priority=True, separate_processes=True)
+    capabilities = Capabilities(
+        delivers=True, queue_order=True, priority=True, separate_processes=True, head=True
+    )
 
     def __init__(self, url: str, *, namespace: str = "faena") -> None:
         super().__init__(url, HueyLayout(namespace))

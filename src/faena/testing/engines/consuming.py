@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from faena.ports.engine import Engine
 from faena.testing.engines.base import EngineSuite, Recorder, Transport, deliveries, serving, until
@@ -50,6 +51,16 @@ class Consuming(EngineSuite):
             engine.deliver(deliveries(job_id, priority=priority))
         with serving(engine, recorder, threads=1):
             assert recorder.wait_ended(4) == ["high", "first", "second", "low"]
+
+    def test_who_had_his_turn_already_goes_to_the_head_of_the_queue(self, engine: Engine) -> None:
+        if not engine.capabilities.head:
+            pytest.skip(f"{engine.name} appends only")
+        recorder = Recorder()
+        rescued = [replace(one, first=True) for one in deliveries("rescued-1", "rescued-2")]
+        engine.deliver(deliveries("old-1", "old-2"))
+        engine.deliver([*deliveries("new"), *rescued])
+        with serving(engine, recorder, threads=1):
+            assert recorder.wait_ended(5) == ["rescued-1", "rescued-2", "old-1", "old-2", "new"]
 
     def test_queues_that_are_not_served_are_left_alone(self, engine: Engine) -> None:
         recorder = Recorder()
