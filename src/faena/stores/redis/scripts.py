@@ -59,8 +59,10 @@ READING: Final = frozenset(
 )
 MORE_ROOMS: Final = {
     "claim": ("gates", "taking"),
-    "started": ("gates",),
     "claim_next": ("gates", "serving", "taking"),
+    "extend": ("holding",),
+    "started": ("gates", "holding"),
+    "report": ("holding",),
     "admit": ("gates", "serving"),
     "obstacles": ("gates",),
     "insert": ("keys", "inserting"),

@@ -1,10 +1,9 @@
 -- Record what running jobs tell. ARGV: reports (id, token, number, progress, message, events, checkpoint's place in
--- ARGV), then checkpoints. Answers s(tale), h(eld) or c(ancel requested) for each.
-local reports, ids, answers = cmsgpack.unpack(ARGV[4]), {}, {}
-for number, report in ipairs(reports) do
-    ids[number] = report[1]
-end
-local function note(n, head, report)
+-- ARGV), then checkpoints. Answers as `of_held`.
+local answers = of_held(cmsgpack.unpack(ARGV[4]), function(n, head, report)
+    if report[3] <= head[REPORTED] then
+        return
+    end
     head[REPORTED] = report[3]
     local progress, message = head[PROGRESS], head[MESSAGE]
     if report[4] then
@@ -24,18 +23,6 @@ local function note(n, head, report)
         gather(sets, CHECKPOINTS, n, ARGV[4 + report[7]])
     end
     touch(n)
-end
-for number, n in ipairs(find_ids(ids)) do
-    local head, report = n and heads[n], reports[number]
-    if head and head[STATUS] == PROCESSING and head[TOKEN] == report[2] then
-        if report[3] > head[REPORTED] then
-            note(n, head, report)
-        end
-        answers[number] = head[CANCEL_REQUESTED] == 1 and 'c' or 'h'
-    else
-        refused = refused + 1
-        answers[number] = 's'
-    end
-end
+end)
 flush()
-return table.concat(answers)
+return answers
