@@ -9,6 +9,7 @@
     │   ├── UnknownTask           no task of that name is registered
     │   └── InvalidSettings       the configuration has faults, all named together
     ├── NotFound                  no such job (never there, or pruned after its TTL)
+    │   ├── UnknownName           nobody knows a queue, or a task, of that name
     │   └── UnknownSchedule       no schedule has that name
     ├── Conflict                  it is right, but not now
     │   ├── KeyConflict           another job holds the key
@@ -103,6 +104,18 @@ class NotFound(FaenaError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"no job has the id {job_id!r}; it was never there, or its time to be kept is over")
+
+
+class UnknownName(NotFound):
+    """Nobody knows a queue, or a task, of that name."""
+
+    def __init__(self, what: str, name: str, known: Sequence[str] = ()) -> None:
+        self.what = what
+        self.name = name
+        self.known = sorted(known)
+        FaenaError.__init__(
+            self, f"there is no {what} {name!r}; there are: {', '.join(self.known) or 'none'}"
+        )
 
 
 class UnknownSchedule(NotFound):

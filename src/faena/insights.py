@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from faena import words
-from faena.errors import JobCancelled, NotFound, Unavailable
+from faena.errors import JobCancelled, NotFound, Unavailable, UnknownName
 from faena.events import Event, EventType
 from faena.job import Gate, Job, Record, Status
 from faena.outcomes import unknown
@@ -281,21 +281,28 @@ def _ahead(obstacles: Obstacles) -> str:
     return f"{words.counted(obstacles.ahead, 'job')}{more} of its line {goes} first"
 
 
-async def known_queues(
-    store: Store, tasks: Mapping[str, Task[Any, Any]], limited: Iterable[str] = ()
-) -> set[str]:
-    """Return the queues of the stored jobs, of the registered tasks and of the live workers, and those that the
-    application gave limits."""
-    of_jobs = {count.queue for count in await store.counts()}
-    of_workers = {queue for worker in await store.workers() for queue in worker.queues}
-    return of_jobs | of_workers | {task.options.queue for task in tasks.values()} | set(limited)
-
-
-async def known_tasks(store: Store, tasks: Mapping[str, Task[Any, Any]]) -> set[str]:
-    """Return the registered tasks, and those of stored jobs and of live workers."""
-    of_jobs = {count.task for count in await store.counts()}
-    of_workers = {task for worker in await store.workers() for task in worker.tasks}
-    return of_jobs | of_workers | set(tasks)
+async def check_known(
+    store: Store,
+    registered: Mapping[str, Task[Any, Any]],
+    limited: Iterable[str] = (),
+    *,
+    queues: Iterable[str] = (),
+    tasks: Iterable[str] = (),
+) -> None:
+    """Refuse names that nobody knows: nothing would happen, and nobody would notice. Known are the queues and tasks of
+    the stored jobs, of the registered tasks and of the live workers, what is paused, and the queues that the
+    application gave limits (``limited``). Raises `UnknownName`."""
+    counts, workers, paused = await store.counts(), await store.workers(), await store.paused()
+    known_queues = {count.queue for count in counts} | {task.options.queue for task in registered.values()}
+    known_queues |= {queue for worker in workers for queue in worker.queues} | set(limited)
+    known_queues |= {one.queue for one in paused if one.queue is not None}
+    known_tasks = {count.task for count in counts} | set(registered)
+    known_tasks |= {task for worker in workers for task in worker.tasks}
+    known_tasks |= {one.task for one in paused if one.task is not None}
+    for what, names, known in (("queue", queues, known_queues), ("task", tasks, known_tasks)):
+        for name in names:
+            if name not in known:
+                raise UnknownName(what, name, sorted(known))
 
 
 def unlisted_tasks(workers: Sequence[WorkerInfo], counts: Iterable[Count]) -> Iterator[str]:

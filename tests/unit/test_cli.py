@@ -153,7 +153,7 @@ def test_without_a_worker_that_is_said(run: Run) -> None:
     [
         (["show", "nothing"], 3, "no job has the id 'nothing'"),
         (["cancel", "nothing"], 3, "no job has the id 'nothing'"),
-        (["enqueue", "nothing"], 2, "registered: add, crawl"),
+        (["enqueue", "nothing"], 3, "registered: add, crawl"),
         (["enqueue", "add", "left=x"], 2, "left"),
         (["enqueue", "add", "left"], 2, "write name=value"),
         (["jobs", "--store", "redis"], 2, "FAENA_STORE=redis needs REDIS_URL"),

@@ -111,12 +111,37 @@ def test_a_pause_names_one_thing(run: Run, verb: str) -> None:
     [
         (["pause", "solw"], "there is no queue 'solw'; there are: default, slow"),
         (["pause", "--task", "craw"], "there is no task 'craw'; there are: add, crawl"),
+        (["resume", "solw"], "there is no queue 'solw'; there are: default, slow"),
+        (["resume", "--task", "craw"], "there is no task 'craw'; there are: add, crawl"),
         (["purge", "solw"], "there is no queue 'solw'; there are: default, slow"),
+        (["retry", "--failed", "--task", "craw"], "there is no task 'craw'; there are: add, crawl"),
+        (["retry", "--failed", "--queue", "solw"], "there is no queue 'solw'; there are: default, slow"),
+        (["jobs", "--task", "craw"], "there is no task 'craw'; there are: add, crawl"),
+        (["jobs", "--queue", "solw"], "there is no queue 'solw'; there are: default, slow"),
+        (["enqueue", "craw"], "no task is named 'craw'; registered: add, crawl"),
+        (
+            ["schedules", "add", "s", "craw", "--every", "9"],
+            "no task is named 'craw'; registered: add, crawl",
+        ),
+        (["schedules", "remove", "s"], "no schedule is named 's'"),
+        (["retry", "ID"], "no job has the id 'ID'; it was never there, or its time to be kept is over"),
+        (["why", "ID"], "no job has the id 'ID'; it was never there, or its time to be kept is over"),
     ],
 )
-def test_a_mistyped_name_is_told_and_exits_1(run: Run, arguments: list[str], said: str) -> None:
-    assert said in refused(run(*arguments), 1)
-    assert json.loads(refused(run(*arguments, "--json"), 1))["message"] == said
+def test_a_mistyped_name_is_told_and_exits_3(run: Run, arguments: list[str], said: str) -> None:
+    assert said in refused(run(*arguments), 3)
+    assert json.loads(refused(run(*arguments, "--json"), 3))["message"] == said
+
+
+def test_what_is_paused_can_be_resumed_when_nothing_else_of_it_is_left(run: Run) -> None:
+    async def work(client: Client) -> None:
+        await client.pause(queue="gone")
+        await client.pause(task="gone")
+
+    run("queues")
+    with_client(work)
+    assert run("resume", "gone").stdout == "the queue gone is resumed\n"
+    assert run("resume", "--task", "gone").stdout == "the task gone is resumed\n"
 
 
 def test_failed_jobs_are_run_again_a_canary_first(run: Run) -> None:
@@ -125,14 +150,24 @@ def test_failed_jobs_are_run_again_a_canary_first(run: Run) -> None:
     first = told(run("retry", "--failed", "--task", "add", "--canary", "1", "--json"))
     [canary] = first["jobs"]
     assert (canary["origin"] in failed, first["left"]) == (True, 2)
-    assert canary["job_id"] in refused(run("retry", "--failed", "--after", canary["job_id"]), 4)
+    assert canary["job_id"] in refused(run("retry", "--failed", "--all", "--after", canary["job_id"]), 4)
     fail_all(step=Step.COMPLETE, error=None, result=b"1")
-    output = run("retry", "--failed", "--after", canary["job_id"]).stdout
+    output = run("retry", "--failed", "--all", "--after", canary["job_id"]).stdout
     assert output.endswith("2 jobs run again\n")
-    assert run("retry", "--failed").stdout == "0 jobs run again\n"
+    assert run("retry", "--failed", "--all").stdout == "0 jobs run again\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["ID", "--failed"], ["ID", "--canary", "1"], ["--task", "add"]])
+@pytest.mark.parametrize("flags", [[], ["--canary", "1"], ["--after", "ID"], ["--task", "add", "--all"]])
+def test_failed_jobs_are_run_again_only_if_it_is_said_which(run: Run, flags: list[str]) -> None:
+    enqueued(run)
+    fail_all()
+    assert "--all" in refused(run("retry", "--failed", *flags), 2)
+    assert told(run("retry", "--failed", "--all", "--json"))["left"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["ID", "--failed"], ["ID", "--canary", "1"], ["--task", "add"], ["--all"]]
+)
 def test_a_retry_names_jobs_or_the_failed_ones(run: Run, arguments: list[str]) -> None:
     assert "--failed" in refused(run("retry", *arguments), 2)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from faena.api.schemas import MAX_DELAY, JobSummary, Text, iso, summaries
+from faena.errors import InvalidOptions
 from faena.insights import Why
 from faena.job import Job, Status
 from faena.ports.store import Paused, Query
@@ -58,23 +59,19 @@ class Filter(BaseModel):
     user: Name | None = None
     q: Name | None = Field(default=None, description="Part of the id, task, key or message.")
 
-    def query(self) -> Query:
-        """Return it as the store understands it."""
-        return Query(
-            statuses=(Status.FAILED,),
-            tasks=tuple(self.task),
-            queues=tuple(self.queue),
-            user=self.user,
-            search=self.q,
-        )
+    @property
+    def empty(self) -> bool:
+        """True when it names nothing."""
+        return not (self.task or self.queue or self.user or self.q)
 
 
 class RetryOrder(BaseModel):
-    """Run failed jobs again; with a canary, only that many of them for now."""
+    """Run failed jobs again: those of a filter, or all; with a canary, only that many of them for now."""
 
     model_config = ConfigDict(extra="forbid")
 
     filter: Filter = Filter()
+    all: bool = Field(default=False, description="All that failed; excludes `filter`.")
     canary: int | None = Field(default=None, ge=1, le=1000, description="Run only so many of them.")
     after: list[str] = Field(
         default=[],
@@ -82,6 +79,32 @@ class RetryOrder(BaseModel):
         description="Jobs of the canary: the others run only if all of these completed (else 409).",
     )
     limit: int = Field(default=1000, ge=1, le=1000, description="At most so many in one call.")
+
+    def query(self) -> Query:
+        """Return which jobs, as the store understands it. Raises `InvalidOptions` when nothing says so: to run all of
+        them is never meant by saying nothing."""
+        which = self.filter
+        if which.empty and not self.all:
+            raise InvalidOptions(
+                'say which failed jobs: {"filter": {"task": ["…"]}} (or by queue, user, q), or {"all": true}'
+            )
+        if self.all and not which.empty:
+            raise InvalidOptions("filter and all exclude each other")
+        return Query(
+            statuses=(Status.FAILED,),
+            tasks=tuple(which.task),
+            queues=tuple(which.queue),
+            user=which.user,
+            search=which.q,
+        )
+
+
+RETRIES: Final[dict[str, Any]] = {
+    "filter": {"summary": "Of one task", "value": {"filter": {"task": ["mail"]}}},
+    "canary": {"summary": "One of them first", "value": {"filter": {"task": ["mail"]}, "canary": 1}},
+    "all": {"summary": "All that failed", "value": {"all": True}},
+}
+"""What ``POST /jobs/retry`` may be asked, for the reader of ``/docs``."""
 
 
 class RetriedAnswer(BaseModel):

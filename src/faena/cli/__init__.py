@@ -21,8 +21,8 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        epilog="Exit codes: 0 done · 1 it failed · 2 wrong request or settings · 3 no such job · 4 not now · "
-        "5 something does not answer",
+        epilog="Exit codes: 0 done · 1 it failed · 2 wrong request or settings · 3 no such job, queue, task or "
+        "schedule · 4 not now · 5 something does not answer",
     )
     root.callback()(_root)
     for name in NAMES:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from faena.errors import Conflict, FaenaError, InvalidSettings, NotFound, Rejected, Unavailable
+from faena.errors import Conflict, FaenaError, InvalidSettings, NotFound, Rejected, Unavailable, UnknownTask
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 CODES: tuple[tuple[type[FaenaError], int], ...] = (
-    (Rejected, 2),
+    (UnknownTask, 3),
     (NotFound, 3),
+    (Rejected, 2),
     (Conflict, 4),
     (Unavailable, 5),
 )
-"""The exit code for each branch of errors; 1 for every other one."""
+"""The exit code for each branch of errors, the first that fits; 1 for every other one. What is not there is 3, whatever
+was named."""
 
 COMMON = "Common"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,6 +40,16 @@ async def opened(command: Command) -> AsyncIterator[Desk]:
         await client.close()
         await store.close()
         engine.close()
+
+
+async def check_names(
+    command: Command, desk: Desk, *, queues: Iterable[str] = (), tasks: Iterable[str] = ()
+) -> None:
+    """Refuse queues and tasks that nobody knows. Raises `UnknownName`."""
+    from faena.insights import check_known
+
+    app = command.app
+    await check_known(desk.store, app.tasks, app.queues, queues=queues, tasks=tasks)
 
 
 def another_store(command: Command) -> Store:

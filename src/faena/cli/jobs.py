@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from faena.cli.command import Command, command
-from faena.cli.desk import Desk, opened
+from faena.cli.desk import Desk, check_names, opened
 from faena.errors import InvalidOptions, JobCancelled, JobFailed
 from faena.job import OnConflict, Status
 
@@ -121,7 +121,10 @@ def retry(
     job_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[JOB_ID...]", help="What `faena jobs` shows.")
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All that failed, each at most once.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Those that failed, each at most once; say which, or --all.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All that failed.")] = False,
     task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Failed ones of this task.")] = None,
     queue: Annotated[
         list[str] | None, typer.Option("--queue", "-q", help="Failed ones of this queue.")
@@ -137,9 +140,13 @@ def retry(
     ] = None,
 ) -> None:
     """Run ended jobs once more, each as a new job: those named, or with --failed those that failed."""
-    filters = bool(task or queue or search or after) or canary is not None
-    if failed == bool(job_ids) or (filters and not failed):
-        raise InvalidOptions("name jobs, or say --failed (with --task, --queue, --search, --canary, --after)")
+    filtered = bool(task or queue or search)
+    if failed == bool(job_ids) or (not failed and (filtered or everything or after or canary is not None)):
+        raise InvalidOptions(
+            "name jobs, or say --failed with --task, --queue, --search or --all (and --canary, --after)"
+        )
+    if failed and filtered == everything:
+        raise InvalidOptions("say which failed jobs: with --task, --queue or --search, or --all of them")
     if job_ids:
         cli.run(_retry(cli, job_ids))
         return
@@ -178,6 +185,7 @@ def _value(text: str) -> Any:
 
 async def _list(cli: Command, query: Query) -> None:
     async with opened(cli) as desk:
+        await check_names(cli, desk, queues=query.queues, tasks=query.tasks)
         page = await desk.store.find(query)
     if cli.as_json:
         from faena.api.schemas import JobList, summaries
@@ -191,6 +199,7 @@ async def _watch(cli: Command, query: Query) -> None:
     from rich.live import Live
 
     async with opened(cli) as desk:
+        await check_names(cli, desk, queues=query.queues, tasks=query.tasks)
         with Live(console=cli.console, auto_refresh=False, screen=False) as screen:
             while True:
                 screen.update(_page(await desk.store.find(query)), refresh=True)
@@ -334,6 +343,7 @@ async def _retry_failed(cli: Command, query: Query, canary: int | None, after: l
     from faena.words import counted
 
     async with opened(cli) as desk:
+        await check_names(cli, desk, queues=query.queues, tasks=query.tasks)
         answer = await desk.client.retry_many(query, canary=canary, after=after)
     if cli.as_json:
         from faena.api.steering import retried

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from faena.cli.command import Command, command
-from faena.cli.desk import opened
+from faena.cli.desk import check_names, opened
 from faena.job import Status
 
 if TYPE_CHECKING:
@@ -74,10 +74,8 @@ def _record(name: str, row: dict[Status, int], *, paused: bool) -> dict[str, str
 
 
 async def _purge(cli: Command, queue: str, *, ask: bool) -> None:
-    from faena.cli.steering import check_known
-
     async with opened(cli) as desk:
-        await check_known(cli, desk, "queue", queue)
+        await check_names(cli, desk, queues=[queue])
         if ask:
             typer.confirm(f"Cancel every job that waits in {queue!r}?", abort=True, err=True)
         purged = await desk.client.purge(queue)

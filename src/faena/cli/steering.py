@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from faena.cli.command import Command, command
-from faena.cli.desk import Desk, opened
-from faena.errors import FaenaError, InvalidOptions
+from faena.cli.desk import check_names, opened
+from faena.errors import InvalidOptions
 
 if TYPE_CHECKING:
     from faena.insights import Why
@@ -125,8 +125,7 @@ async def _change(
 async def _steer(cli: Command, queue: str | None, task: str | None, *, paused: bool) -> None:
     what, name = ("queue", queue) if queue is not None else ("task", task)
     async with opened(cli) as desk:
-        if paused:
-            await check_known(cli, desk, what, str(name))
+        await check_names(cli, desk, queues=[queue] if queue else [], tasks=[task] if task else [])
         turn = desk.client.pause if paused else desk.client.resume
         changed = await turn(queue=queue, task=task)
     if cli.as_json:
@@ -138,20 +137,6 @@ async def _steer(cli: Command, queue: str | None, task: str | None, *, paused: b
 
 def _resumed(changed: bool) -> str:
     return "resumed" if changed else "was not paused"
-
-
-async def check_known(cli: Command, desk: Desk, what: str, name: str) -> None:
-    """Refuse a queue or a task that is not there: nothing would happen, and nobody would notice. Raises
-    `FaenaError`."""
-    from faena.insights import known_queues, known_tasks
-
-    if what == "queue":
-        names = await known_queues(desk.store, cli.app.tasks, cli.app.queues)
-    else:
-        names = await known_tasks(desk.store, cli.app.tasks)
-    if name not in names:
-        listed = ", ".join(sorted(names)) or "none"
-        raise FaenaError(f"there is no {what} {name!r}; there are: {listed}")
 
 
 async def _paused(cli: Command) -> None:

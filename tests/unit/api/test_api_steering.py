@@ -118,15 +118,22 @@ async def test_a_pause_names_a_queue_or_a_task(api: httpx.AsyncClient, target: d
         ("POST", "/queues/defualt/pause", None, "default"),
         ("POST", "/pause", {"queue": "defualt"}, "default"),
         ("POST", "/pause", {"task": "thumbnial"}, "thumbnail"),
+        ("POST", "/queues/defualt/resume", None, "default"),
+        ("POST", "/resume", {"queue": "defualt"}, "default"),
+        ("POST", "/resume", {"task": "thumbnial"}, "thumbnail"),
+        ("POST", "/jobs/retry", {"filter": {"task": ["thumbnial"]}}, "thumbnail"),
+        ("POST", "/jobs/retry", {"filter": {"queue": ["default", "defualt"]}}, "default"),
         ("DELETE", "/queues/defualt/purge", None, "default"),
     ],
 )
 async def test_a_mistyped_name_is_404_and_the_right_ones_are_listed(
-    api: httpx.AsyncClient, method: str, path: str, body: dict[str, str] | None, named: str
+    api: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None, named: str
 ) -> None:
     answer = await api.request(method, path, json=body)
     assert answer.status_code == 404
-    assert named in answer.json()["detail"]
+    problem = answer.json()
+    assert named in problem["detail"]
+    assert (problem["type"], named in problem["known"]) == ("urn:faena:problem:unknown-name", True)
     assert (await api.get("/paused")).json() == {"paused": []}
 
 
@@ -154,21 +161,32 @@ async def test_failed_jobs_are_run_again_by_filter_each_once(kit: Kit, api: http
     assert {job["status"] for job in body["jobs"]} == {"pending"}
     assert body["left"] == 0
     assert (await api.post("/jobs/retry", json={"filter": {"queue": ["default"]}})).json()["jobs"] == []
-    assert len((await api.post("/jobs/retry")).json()["jobs"]) == 1
+    assert len((await api.post("/jobs/retry", json={"all": True})).json()["jobs"]) == 1
+
+
+@pytest.mark.parametrize("order", [None, {}, {"filter": {}}, {"canary": 1}, {"filter": {"task": []}}])
+async def test_all_failed_jobs_are_run_again_only_if_that_is_said(
+    kit: Kit, api: httpx.AsyncClient, order: dict[str, Any] | None
+) -> None:
+    await failed(kit, 2)
+    answer = await api.post("/jobs/retry", json=order)
+    assert answer.status_code == 422
+    assert '{"all": true}' in answer.json()["detail"]
+    assert len((await api.post("/jobs/retry", json={"all": True})).json()["jobs"]) == 2
 
 
 async def test_a_canary_goes_first_and_the_rest_only_if_it_completed(
     kit: Kit, api: httpx.AsyncClient
 ) -> None:
     await failed(kit, 5)
-    first = (await api.post("/jobs/retry", json={"canary": 1})).json()
+    first = (await api.post("/jobs/retry", json={"all": True, "canary": 1})).json()
     [canary] = [job["job_id"] for job in first["jobs"]]
     assert first["left"] == 4
-    answer = await api.post("/jobs/retry", json={"after": [canary]})
+    answer = await api.post("/jobs/retry", json={"all": True, "after": [canary]})
     assert answer.status_code == 409
     await kit.claim(canary)
     await kit.complete(canary)
-    rest = (await api.post("/jobs/retry", json={"after": [canary]})).json()
+    rest = (await api.post("/jobs/retry", json={"all": True, "after": [canary]})).json()
     assert (len(rest["jobs"]), rest["left"]) == (4, 0)
 
 
@@ -179,6 +197,7 @@ async def test_a_canary_goes_first_and_the_rest_only_if_it_completed(
         {"limit": 5000},
         {"filter": {"status": ["pending"]}},
         {"filter": {"task": "add"}},
+        {"filter": {"task": ["add"]}, "all": True},
         {"x": 1},
     ],
 )

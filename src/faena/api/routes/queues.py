@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 
 from faena.api import schemas
 from faena.api.deps import AppDep, ClientDep
-from faena.insights import known_queues
+from faena.insights import check_known
 from faena.job import WAITING, Status
 from faena.ports.store import Count
 
@@ -25,14 +25,14 @@ async def list_queues(client: ClientDep, app: AppDep) -> Any:
     return {"queues": [_queue(name, counts, paused=name in paused) for name in sorted(names)]}
 
 
-@router.delete("/queues/{queue}/purge", response_model=schemas.Purged)
+@router.delete(
+    "/queues/{queue}/purge",
+    response_model=schemas.Purged,
+    responses={404: {"description": "There is no such queue."}},
+)
 async def purge(queue: str, client: ClientDep, app: AppDep) -> Any:
     """Cancel every waiting job of a queue; running ones go on."""
-    known = await known_queues(client.store, app.tasks, app.queues)
-    if queue not in known:
-        raise HTTPException(
-            404, f"there is no queue {queue!r}; there are: {', '.join(sorted(known)) or 'none'}"
-        )
+    await check_known(client.store, app.tasks, app.queues, queues=[queue])
     return {"queue": queue, "purged": await client.purge(queue)}
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, HTTPException
+from fastapi import APIRouter, Body
 
 from faena.api import schemas, steering
 from faena.api.deps import AppDep, ClientDep
 from faena.api.paths import JobId
 from faena.app import Faena
 from faena.client import Client
-from faena.insights import known_queues, known_tasks
+from faena.insights import check_known
 
 router = APIRouter(tags=["steering"])
 
@@ -36,13 +36,18 @@ async def change(job_id: JobId, order: steering.Change, client: ClientDep) -> An
 @router.post(
     "/jobs/retry", status_code=202, response_model=steering.RetriedAnswer, responses={**NOT_FOUND, **NOT_NOW}
 )
-async def retry_many(client: ClientDep, order: Annotated[steering.RetryOrder | None, Body()] = None) -> Any:
-    """Run failed jobs again, each at most once. `canary`: only so many, to see whether they do better now; then the
-    same with `after`, the ids of the canary's jobs, runs the rest if all of those completed."""
+async def retry_many(
+    client: ClientDep,
+    app: AppDep,
+    order: Annotated[steering.RetryOrder | None, Body(openapi_examples=steering.RETRIES)] = None,
+) -> Any:
+    """Run failed jobs again, each at most once: those of a `filter`, or `all` of them. `canary`: only so many, to see
+    whether they do better now; then the same with `after`, the ids of the canary's jobs, runs the rest if all of those
+    completed."""
     order = order or steering.RetryOrder()
-    answer = await client.retry_many(
-        order.filter.query(), canary=order.canary, after=order.after, limit=order.limit
-    )
+    query = order.query()
+    await check_known(client.store, app.tasks, app.queues, queues=query.queues, tasks=query.tasks)
+    answer = await client.retry_many(query, canary=order.canary, after=order.after, limit=order.limit)
     return steering.retried(answer.jobs, answer.left)
 
 
@@ -58,10 +63,10 @@ async def pause(target: steering.Target, client: ClientDep, app: AppDep) -> Any:
     return await _pause(target, client, app)
 
 
-@router.post("/resume", response_model=steering.Steered)
-async def resume(target: steering.Target, client: ClientDep) -> Any:
+@router.post("/resume", response_model=steering.Steered, responses=NOT_FOUND)
+async def resume(target: steering.Target, client: ClientDep, app: AppDep) -> Any:
     """Take jobs of a queue or a task again."""
-    return await _resume(target, client)
+    return await _resume(target, client, app)
 
 
 @router.post("/queues/{queue}/pause", response_model=steering.Steered, responses=NOT_FOUND)
@@ -70,28 +75,25 @@ async def pause_queue(queue: str, client: ClientDep, app: AppDep) -> Any:
     return await _pause(steering.Target(queue=queue), client, app)
 
 
-@router.post("/queues/{queue}/resume", response_model=steering.Steered)
-async def resume_queue(queue: str, client: ClientDep) -> Any:
+@router.post("/queues/{queue}/resume", response_model=steering.Steered, responses=NOT_FOUND)
+async def resume_queue(queue: str, client: ClientDep, app: AppDep) -> Any:
     """Take jobs of a queue again."""
-    return await _resume(steering.Target(queue=queue), client)
+    return await _resume(steering.Target(queue=queue), client, app)
 
 
 async def _pause(target: steering.Target, client: Client, app: Faena) -> steering.Steered:
-    """Only what is known is paused: a name that is mistyped would stop nothing, and nobody would notice."""
-    if target.queue is not None:
-        await _check("queue", target.queue, await known_queues(client.store, app.tasks, app.queues))
-    else:
-        await _check("task", str(target.task), await known_tasks(client.store, app.tasks))
+    await _check(target, client, app)
     changed = await client.pause(queue=target.queue, task=target.task)
     return steering.Steered(queue=target.queue, task=target.task, paused=True, changed=changed)
 
 
-async def _resume(target: steering.Target, client: Client) -> steering.Steered:
+async def _resume(target: steering.Target, client: Client, app: Faena) -> steering.Steered:
+    await _check(target, client, app)
     changed = await client.resume(queue=target.queue, task=target.task)
     return steering.Steered(queue=target.queue, task=target.task, paused=False, changed=changed)
 
 
-async def _check(what: str, name: str, known: set[str]) -> None:
-    if name not in known:
-        listed = ", ".join(sorted(known)) or "none"
-        raise HTTPException(404, f"there is no {what} {name!r}; there are: {listed}")
+async def _check(target: steering.Target, client: Client, app: Faena) -> None:
+    queues = [] if target.queue is None else [target.queue]
+    tasks = [] if target.task is None else [target.task]
+    await check_known(client.store, app.tasks, app.queues, queues=queues, tasks=tasks)
