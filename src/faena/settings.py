@@ -96,6 +96,13 @@ class Settings(BaseModel):
         "a whole number of bytes above 0",
         gt=0,
     )
+    upload_ttl: float = _setting(
+        86400.0,
+        "FAENA_UPLOAD_TTL",
+        "How long an upload is kept after the last time that a job needed it; 0: for ever.",
+        "a number of seconds, 0 or more",
+        ge=0,
+    )
     host: str = _setting(
         "127.0.0.1",
         "API_HOST",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ PREFIX: Final = "/media/"
 DERIVED: Final = "derived"
 """The directory of results, below the root: ``derived/<source>/<result>``. Only what lies there is served."""
 UPLOADS: Final = "uploads"
+HALF: Final = re.compile(r"\.[0-9a-f]{16}\.part")
+"""The name of a file that is still being written."""
 
 MAX_PATH: Final = 1024
 MAX_NAME: Final = 200

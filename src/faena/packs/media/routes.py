@@ -20,9 +20,10 @@ from faena.packs.media.errors import InvalidPath
 from faena.packs.media.files import DERIVED, PREFIX, MediaRoot
 from faena.packs.media.kinds import HEAD, sniff
 from faena.packs.media.tasks import BOTH, FilePath, Operation, Size, generate_thumbnail, process_media
+from faena.packs.media.upkeep import find_and_renew, looking_after_uploads
 from faena.packs.media.uploads import FILE_FIELD, receive
 
-router = APIRouter(tags=["media"])
+router = APIRouter(tags=["media"], lifespan=looking_after_uploads)
 
 SAFE_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -131,7 +132,7 @@ async def read_result(path: str, settings: SettingsDep) -> FileResponse:
 
 async def _accepted(client: ClientDep, settings: SettingsDep, task: str, body: ThumbnailBody) -> Accepted:
     root = MediaRoot(settings.media_root)
-    await asyncio.to_thread(root.find, body.file_path)
+    await asyncio.to_thread(find_and_renew, root, body.file_path)
     args = {**body.model_dump(), "file_path": root.tell(body.file_path)}
     job_id = await _enqueue(client, task, args)
     return Accepted(task_id=job_id, job_id=job_id)

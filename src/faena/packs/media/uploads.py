@@ -11,7 +11,7 @@ import contextlib
 import errno
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from typing import BinaryIO, Final, NamedTuple, NoReturn
+from typing import BinaryIO, Final, NamedTuple, NoReturn, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -21,6 +21,8 @@ from starlette.requests import Request
 from faena import StoreFull
 from faena.packs.media.files import MediaRoot, upload_name
 from faena.packs.media.kinds import HEAD, TAKEN, describe, sniff
+
+T = TypeVar("T")
 
 FILE_FIELD: Final = "file"
 MAX_PARTS: Final = 20
@@ -152,16 +154,26 @@ class _Target(contextlib.ExitStack):
         """Write what is pending, if it is worth a write or ``all_of_it`` is wanted."""
         if self._file is None and form.pending and (form.file_ended or len(form.pending) >= HEAD):
             self._path = upload_name_for(bytes(form.pending[:HEAD]), self._root)
-            self._file = await asyncio.to_thread(self.enter_context, self._root.replacing(self._path))
+            self._file = await _in_thread(self.enter_context, self._root.replacing(self._path))
         if self._file is not None and form.pending and (all_of_it or len(form.pending) >= BLOCK):
             block, form.pending = form.pending, bytearray()
-            await asyncio.to_thread(self._file.write, block)
+            await _in_thread(self._file.write, block)
 
     async def finish(self, form: _Form) -> str:
         """Give the whole file its name, for good, and return its path."""
         await self.take(form, all_of_it=True)
-        await asyncio.to_thread(self.close)
+        await _in_thread(self.close)
         return self._path
+
+
+async def _in_thread(step: Callable[..., T], *args: object) -> T:
+    """Run a step in a thread, to its end though the request be cancelled: what it opened can then be removed."""
+    running = asyncio.ensure_future(asyncio.to_thread(step, *args))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def upload_name_for(head: bytes, root: MediaRoot) -> str:
