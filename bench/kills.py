@@ -27,7 +27,7 @@ from faena.client import Client
 from faena.errors import Unavailable
 from faena.events import EventType
 from faena.job import Job, Status
-from faena.ports.store import Query, Story
+from faena.ports.records import Query, Story
 from faena.task import JobRequest
 from faena.testing.servers import RedisServer
 

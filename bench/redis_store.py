@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 
 from faena.ids import Ids
 from faena.job import NewJob, Outcome, Status, Step
-from faena.ports.store import Query, StoreOptions
+from faena.ports.records import Query
+from faena.ports.store import StoreOptions
 from faena.stores.redis.store import RedisStore
 from faena.testing.servers import RedisServer
 

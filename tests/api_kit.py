@@ -21,7 +21,8 @@ from faena.engines.direct import DirectEngine
 from faena.events import EventType, NewEvent
 from faena.job import Failure, Job, Outcome, Step
 from faena.packs.demo import pack as demo
-from faena.ports.store import Report, Store, StoreOptions, WorkerInfo
+from faena.ports.records import Report, WorkerInfo
+from faena.ports.store import Store, StoreOptions
 from faena.settings import Settings
 from faena.stores.memory import MemoryStore
 from faena.task import JobRequest

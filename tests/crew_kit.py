@@ -18,7 +18,8 @@ from faena import Cancelled, Context, Faena, Limits, Retry, Snooze
 from faena.engines.direct import DirectEngine
 from faena.job import Job, Status
 from faena.ports.engine import Engine
-from faena.ports.store import Store, Story
+from faena.ports.records import Story
+from faena.ports.store import Store
 from faena.settings import Settings
 from faena.stores.memory import MemoryStore
 from faena.stores.sqlite.store import SQLiteStore

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from faena.job import Job
     from faena.portal import Portal, Portals
     from faena.ports.engine import Engine
-    from faena.ports.store import CancelResult, Inserted, Store
+    from faena.ports.records import CancelResult, Inserted
+    from faena.ports.store import Store
     from faena.settings import Settings
     from faena.stores.memory import MemoryStore
     from faena.timetable import Declared

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Protocol
 
 from faena.errors import Unavailable
-from faena.ports.store import Claim
+from faena.ports.records import Claim
 from faena.starts import RoundTrips, Timing
 
 logger = logging.getLogger("faena.worker")

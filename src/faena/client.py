@@ -33,7 +33,8 @@ from faena.live import Live, Snapshot
 from faena.making import MAX_ARGUMENTS, Maker, key_conflict
 from faena.options import JobOptions, QueueOptions
 from faena.ports.engine import Delivery, Engine
-from faena.ports.store import CancelResult, Inserted, Paused, Query, Store
+from faena.ports.records import CancelResult, Inserted, Paused, Query
+from faena.ports.store import Store
 from faena.scheduling import Scheduling
 from faena.task import JobRequest, Task
 

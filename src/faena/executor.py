@@ -15,7 +15,8 @@ from faena.context import Context
 from faena.errors import Unavailable
 from faena.isolation.runner import InChild
 from faena.job import Job, Outcome, Step
-from faena.ports.store import Claim, Held, Store
+from faena.ports.records import Claim, Held
+from faena.ports.store import Store
 from faena.reports import Reports
 from faena.runners import InLoop, InThread
 from faena.slots import Slots

@@ -10,7 +10,7 @@ import msgspec
 from faena.durations import Duration
 from faena.errors import JobCancelled, JobFailed, JobNotDone
 from faena.job import Failure, Job, Status
-from faena.ports.store import CancelResult
+from faena.ports.records import CancelResult
 
 
 class Jobs(Protocol):

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from faena.batch import Batch
 from faena.claims import Claims, Crew
-from faena.ports.store import Claim, Store
+from faena.ports.records import Claim
+from faena.ports.store import Store
 from faena.starts import Timing
 
 logger = logging.getLogger("faena.worker")

@@ -17,7 +17,8 @@ from typing import Final, Protocol
 from faena.attempt import Attempt
 from faena.errors import Unavailable
 from faena.job import Status
-from faena.ports.store import Held, Lease, Store, WorkerInfo
+from faena.ports.records import Held, Lease, WorkerInfo
+from faena.ports.store import Store
 
 logger = logging.getLogger("faena.heartbeat")
 

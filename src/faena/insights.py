@@ -16,7 +16,8 @@ from faena.events import Event, EventType
 from faena.job import Gate, Job, Record, Status
 from faena.outcomes import unknown
 from faena.ports.engine import Engine
-from faena.ports.store import Count, Obstacles, Store, WorkerInfo
+from faena.ports.records import Count, Obstacles, WorkerInfo
+from faena.ports.store import Store
 from faena.task import Task
 
 DIRECT = "direct"

@@ -14,7 +14,8 @@ from faena.claims import Claims, Crew
 from faena.errors import EngineDown, Unavailable
 from faena.hands import LoopHands
 from faena.ports.engine import Engine, ServeOptions, Serving
-from faena.ports.store import Claim, Store
+from faena.ports.records import Claim
+from faena.ports.store import Store
 from faena.threads import Threads
 
 logger = logging.getLogger("faena.worker")

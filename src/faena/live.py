@@ -22,7 +22,7 @@ from typing import Protocol, Self, TypeAlias
 from faena.errors import NotFound
 from faena.events import Event, EventType, Published, Told
 from faena.job import Job, Record
-from faena.ports.store import Story
+from faena.ports.records import Story
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from typing import Final
 from faena.errors import Unavailable
 from faena.insights import other_engines
 from faena.ports.engine import Engine
-from faena.ports.store import Store, WorkerInfo
+from faena.ports.records import WorkerInfo
+from faena.ports.store import Store
 
 log = logging.getLogger(__name__)
 

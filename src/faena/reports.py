@@ -16,7 +16,7 @@ from faena.attempt import Attempt
 from faena.context import Item
 from faena.errors import Stale, Unavailable
 from faena.events import NewEvent
-from faena.ports.store import Held, Report
+from faena.ports.records import Held, Report
 
 logger = logging.getLogger("faena.executor")
 

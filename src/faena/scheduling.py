@@ -9,7 +9,8 @@ from faena import timetable
 from faena.durations import Duration
 from faena.errors import Conflict, UnknownSchedule
 from faena.making import Maker
-from faena.ports.store import Inserted, Store
+from faena.ports.records import Inserted
+from faena.ports.store import Store
 from faena.schedule import CatchUp, Overlap, Schedule
 from faena.task import JobRequest
 

@@ -19,7 +19,7 @@ from faena.attempt import Attempt, Why
 from faena.batch import Batch
 from faena.errors import Unavailable
 from faena.job import Record
-from faena.ports.store import Held, Lease
+from faena.ports.records import Held, Lease
 from faena.rates import MOST_SLACK, SLACK
 
 if TYPE_CHECKING:

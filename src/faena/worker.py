@@ -30,7 +30,8 @@ from faena.loops.redeliver import Redeliver
 from faena.loops.upkeep import Upkeep
 from faena.making import Maker
 from faena.ports.engine import Delivery, Engine, ServeOptions
-from faena.ports.store import Claim, Store, WorkerInfo
+from faena.ports.records import Claim, WorkerInfo
+from faena.ports.store import Store
 from faena.slots import MOST
 from faena.starts import Timing
 from faena.threads import Threads

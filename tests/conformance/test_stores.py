@@ -11,7 +11,8 @@ import pytest
 
 from faena.errors import StoreDown
 from faena.job import Status
-from faena.ports.store import Claim, Store, StoreOptions
+from faena.ports.records import Claim
+from faena.ports.store import Store, StoreOptions
 from faena.stores.memory import MemoryStore
 from faena.stores.sqlite.store import SQLiteStore
 from faena.testing.factories import JobFactory

@@ -25,7 +25,7 @@ from faena import (
 )
 from faena.errors import Conflict, FaenaError, WaitTimeout
 from faena.job import Failure, Status, Step
-from faena.ports.store import CancelResult
+from faena.ports.records import CancelResult
 from faena.settings import Settings
 
 

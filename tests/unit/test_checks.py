@@ -25,7 +25,7 @@ from faena.engines.huey import HueyEngine
 from faena.errors import EngineDown
 from faena.job import Status
 from faena.ports.engine import Capabilities
-from faena.ports.store import Count, StoreHealth, WorkerInfo
+from faena.ports.records import Count, StoreHealth, WorkerInfo
 
 
 def worker(**given: Any) -> WorkerInfo:

@@ -25,7 +25,7 @@ from faena.errors import (
     WaitTimeout,
 )
 from faena.job import NewJob, Status, Step
-from faena.ports.store import CancelResult, Inserted
+from faena.ports.records import CancelResult, Inserted
 from faena.stores.memory import MemoryStore
 from faena.testing.clock import FakeClock
 

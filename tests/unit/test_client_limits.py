@@ -14,7 +14,7 @@ from faena import AtOnce, Faena, JobRequest, Rate, Unique
 from faena.client import Client
 from faena.errors import Conflict, InvalidOptions, KeyConflict, NotFound, UnknownSchedule
 from faena.job import Failure, Idempotency, Job, Outcome, Status, Step
-from faena.ports.store import Query
+from faena.ports.records import Query
 from faena.stores.memory import MemoryStore
 from faena.testing.clock import FakeClock
 

@@ -13,7 +13,7 @@ from faena.attempt import Attempt
 from faena.context import MAX_DATA, MAX_MESSAGE, Rehearsal
 from faena.errors import Cancelled, Rejected, SoftTimeout, Stale, Unavailable
 from faena.job import Job, Status
-from faena.ports.store import Held, Report
+from faena.ports.records import Held, Report
 from faena.reports import ROOM, STEPS, Reports
 
 

@@ -22,7 +22,7 @@ from faena.job import Job, NewJob, Outcome, Status, Step
 from faena.loops.cron import LONGEST, Cron
 from faena.making import Maker
 from faena.ports.engine import Delivery
-from faena.ports.store import Inserted, Query
+from faena.ports.records import Inserted, Query
 from faena.schedule import Schedule
 from faena.stores.memory import MemoryStore
 from faena.stores.sqlite.store import SQLiteStore

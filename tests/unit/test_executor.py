@@ -14,7 +14,7 @@ from faena import Context
 from faena.errors import SoftTimeout, Stale, StoreDown
 from faena.job import Failure, Outcome, Status
 from faena.outcomes import MAX_RESULT, MAX_TRACEBACK
-from faena.ports.store import Held, Report
+from faena.ports.records import Held, Report
 from faena.stores.memory import MemoryStore
 
 

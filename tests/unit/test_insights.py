@@ -18,7 +18,8 @@ from faena.insights import Reason, Why, unlisted_tasks, why
 from faena.job import Failure, Job, Status, Step
 from faena.outcomes import unknown
 from faena.ports.engine import Capabilities
-from faena.ports.store import Count, Store
+from faena.ports.records import Count
+from faena.ports.store import Store
 from faena.stores.memory import MemoryStore
 from faena.stores.sqlite.store import SQLiteStore
 from faena.testing.clock import FakeClock

@@ -7,7 +7,7 @@ from bench.kills import Disturbance, Run, faults
 
 from faena.events import Event, EventType
 from faena.job import Job, Status
-from faena.ports.store import Story
+from faena.ports.records import Story
 
 WINNER, LOSER = "20-2", "10-1"
 

@@ -17,7 +17,7 @@ from faena.client import JobRequest
 from faena.errors import StoreDown
 from faena.packs.media import pack
 from faena.packs.media.kinds import Kind
-from faena.ports.store import Inserted
+from faena.ports.records import Inserted
 from faena.settings import Settings
 from media_kit import picture
 

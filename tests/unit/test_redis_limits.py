@@ -6,7 +6,7 @@ import msgspec
 from tests.redis_kit import empty_redis, open_store, redis_server
 
 from faena.job import Gate, Idempotency, Job, Status, Window
-from faena.ports.store import Query
+from faena.ports.records import Query
 from faena.stores.redis.store import RedisStore
 from faena.testing.clock import FakeClock
 from faena.testing.desk import Desk

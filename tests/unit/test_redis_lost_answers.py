@@ -13,7 +13,7 @@ from tests.redis_kit import empty_redis, open_store, redis_server
 from faena.errors import StoreDown
 from faena.events import EventType, NewEvent
 from faena.job import Outcome, Status, Step
-from faena.ports.store import Lease, Report
+from faena.ports.records import Lease, Report
 from faena.stores.redis.store import RedisStore
 from faena.testing.clock import FakeClock
 from faena.testing.factories import JobFactory

@@ -13,7 +13,8 @@ from tests.redis_kit import empty_redis, open_store, redis_server
 from faena.errors import InvalidCursor, StoreDown, StoreFull
 from faena.events import EventType, NewEvent
 from faena.job import Outcome, Status, Step
-from faena.ports.store import Lease, Query, Report, StoreOptions
+from faena.ports.records import Lease, Query, Report
+from faena.ports.store import StoreOptions
 from faena.stores.redis.store import RedisStore
 from faena.testing.clock import FakeClock
 from faena.testing.desk import Desk

@@ -13,7 +13,7 @@ from ringing import Ringing
 from crew_kit import crew
 from faena import slots as slots_module
 from faena.job import Job, Status
-from faena.ports.store import Claim
+from faena.ports.records import Claim
 from faena.slots import DEEPEST, MOST, RUN, Slots
 from faena.starts import Timing
 from faena.stores.memory import MemoryStore

@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from faena.job import Gate, NewJob, OnConflict, Outcome, Status, Step, Window
-from faena.ports.store import Claim, Query
+from faena.ports.records import Claim, Query
 from faena.schedule import Schedule
 from faena.stores.sqlite.store import SQLiteStore
 from faena.testing.clock import FakeClock

@@ -16,7 +16,8 @@ import pytest
 from faena.errors import IllegalStep, StoreDown
 from faena.events import EventType, NewEvent
 from faena.job import NewJob, Outcome, Status, Step
-from faena.ports.store import Query, Report, StoreOptions
+from faena.ports.records import Query, Report
+from faena.ports.store import StoreOptions
 from faena.stores.sqlite import clock as machine
 from faena.stores.sqlite import writer
 from faena.stores.sqlite.bell import Bell

@@ -14,7 +14,7 @@ from faena.errors import StoreDown
 from faena.executor import Executor
 from faena.isolation.pool import Child, Pool
 from faena.job import Gate, Job, Status
-from faena.ports.store import Claim, Held, Lease
+from faena.ports.records import Claim, Held, Lease
 from faena.starts import BACK_IN_A_ROW, KNOWN_AFTER, TRIES, RoundTrips, Start, Timing
 from faena.stores.memory import MemoryStore
 from faena.testing.factories import JobFactory, at_once, rate

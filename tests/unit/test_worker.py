@@ -15,7 +15,7 @@ from faena.engines.direct import DirectEngine
 from faena.errors import StoreDown
 from faena.job import Job, Status
 from faena.ports.engine import Delivery
-from faena.ports.store import Claim, Held, Lease, WorkerInfo
+from faena.ports.records import Claim, Held, Lease, WorkerInfo
 from faena.stores.memory import MemoryStore
 
 

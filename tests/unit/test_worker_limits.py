@@ -17,7 +17,7 @@ from faena.engines.direct import DirectEngine
 from faena.job import Gate, Status, Window
 from faena.loops.admit import LONGEST, Admit
 from faena.ports.engine import Delivery
-from faena.ports.store import Inserted, Query
+from faena.ports.records import Inserted, Query
 from faena.settings import Settings
 from faena.stores.memory import MemoryStore
 from faena.testing.clock import FakeClock

@@ -8,7 +8,7 @@ from faena.api.schemas import Cancellation
 from faena.client import Client
 from faena.errors import IllegalStep
 from faena.job import Status, Step
-from faena.ports.store import CancelResult
+from faena.ports.records import CancelResult
 
 
 async def cancel_job(job_id: str, client: Client, response: Response) -> Cancellation:

@@ -18,7 +18,7 @@ from faena.api.deps import services_of
 from faena.client import Client
 from faena.durations import seconds
 from faena.job import Idempotency, Job, Status
-from faena.ports.store import Inserted
+from faena.ports.records import Inserted
 from faena.task import JobRequest
 
 HEADER: Final = "Idempotency-Key"

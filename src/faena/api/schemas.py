@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from faena.events import Event, Told
 from faena.job import Failure, Job, OnConflict, Status
-from faena.ports.store import WorkerInfo
+from faena.ports.records import WorkerInfo
 from faena.words import END_OF_CALENDAR
 
 

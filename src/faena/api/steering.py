@@ -12,7 +12,7 @@ from faena.api.schemas import MAX_DELAY, JobSummary, Text, iso, summaries
 from faena.errors import InvalidOptions
 from faena.insights import Why
 from faena.job import Job, Status
-from faena.ports.store import Paused, Query
+from faena.ports.records import Paused, Query
 
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 

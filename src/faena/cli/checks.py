@@ -19,7 +19,8 @@ from faena.words import counted
 
 if TYPE_CHECKING:
     from faena.ports.engine import Engine
-    from faena.ports.store import Count, Store, WorkerInfo
+    from faena.ports.records import Count, WorkerInfo
+    from faena.ports.store import Store
 
 OK: Final = "ok"
 WARNING: Final = "warning"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from faena.job import Job
-    from faena.ports.store import Page, Query, Story
+    from faena.ports.records import Page, Query, Story
 
 REFRESH = 0.5
 """Seconds between two looks of ``--watch``."""
@@ -51,7 +51,7 @@ def jobs(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow them until Ctrl-C.")] = False,
 ) -> None:
     """List jobs, newest first."""
-    from faena.ports.store import Query
+    from faena.ports.records import Query
 
     query = Query(
         statuses=tuple(status or ()),
@@ -150,7 +150,7 @@ def retry(
     if job_ids:
         cli.run(_retry(cli, job_ids))
         return
-    from faena.ports.store import Query
+    from faena.ports.records import Query
 
     query = Query(
         statuses=(Status.FAILED,), tasks=tuple(task or ()), queues=tuple(queue or ()), search=search

@@ -13,7 +13,7 @@ from faena.job import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from faena.ports.store import Count
+    from faena.ports.records import Count
 
 Counts = dict[str, dict[Status, int]]
 

@@ -11,7 +11,8 @@ from faena.job import Job, NewJob, Status
 from faena.loops.promote import Deliver
 from faena.making import Maker
 from faena.ports.engine import Delivery
-from faena.ports.store import Inserted, Store
+from faena.ports.records import Inserted
+from faena.ports.store import Store
 from faena.schedule import Schedule
 from faena.timetable import CODE, Declared, Due, due
 

@@ -15,7 +15,8 @@ from faena.events import Event
 from faena.handle import JobHandle
 from faena.job import WAITING, Job, Status
 from faena.portal import Portal
-from faena.ports.store import Query, Store, StoreOptions
+from faena.ports.records import Query
+from faena.ports.store import Store, StoreOptions
 from faena.settings import Settings
 from faena.starts import Timing
 from faena.stores.memory import MemoryStore

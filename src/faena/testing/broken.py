@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from faena.job import Status
-from faena.ports.store import Held, Report, StoreOptions
+from faena.ports.records import Held, Report
+from faena.ports.store import StoreOptions
 from faena.stores.memory import MemoryStore
 from faena.stores.memory.ledger import Ledger
 from faena.stores.memory.lines import Lines

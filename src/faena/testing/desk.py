@@ -6,7 +6,8 @@ from typing import Any
 
 from faena.events import Event, EventType, Told
 from faena.job import Failure, Job, NewJob, Outcome, Status, Step
-from faena.ports.store import Claim, Count, Held, Inserted, Lease, Obstacles, Query, Report, Store
+from faena.ports.records import Claim, Count, Held, Inserted, Lease, Obstacles, Query, Report
+from faena.ports.store import Store
 from faena.testing.clock import FakeClock
 from faena.testing.factories import JobFactory
 

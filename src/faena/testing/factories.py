@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from faena.job import Gate, NewJob, Window
-from faena.ports.store import WorkerInfo
+from faena.ports.records import WorkerInfo
 from faena.schedule import Schedule
 
 

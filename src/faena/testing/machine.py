@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from faena.job import Outcome
-from faena.ports.store import CancelResult, Lease, Report
+from faena.ports.records import CancelResult, Lease, Report
 from faena.testing.histories import (
     ALL,
     BACK,

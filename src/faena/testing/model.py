@@ -15,7 +15,8 @@ import msgspec
 
 from faena.events import EventType
 from faena.job import FINAL, WAITING, Gate, NewJob, OnConflict, Outcome, Status, Step, advance
-from faena.ports.store import CancelResult, Held, Obstacles, Report, StoreOptions
+from faena.ports.records import CancelResult, Held, Obstacles, Report
+from faena.ports.store import StoreOptions
 from faena.testing.model_job import ModelJob
 from faena.testing.model_lines import ModelLines
 

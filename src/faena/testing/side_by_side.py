@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from faena.events import Event
 from faena.job import LIVE, Job, NewJob, Status
-from faena.ports.store import Claim, Inserted, Store
+from faena.ports.records import Claim, Inserted
+from faena.ports.store import Store
 from faena.testing.clock import FakeClock
 from faena.testing.desk import as_dict
 from faena.testing.factories import JobFactory, a_schedule

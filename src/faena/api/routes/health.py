@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from faena.api.deps import Services, ServicesDep
 from faena.errors import Unavailable
 from faena.insights import at_work, other_engines, unlisted_tasks
-from faena.ports.store import Count, WorkerInfo
+from faena.ports.records import Count, WorkerInfo
 
 router = APIRouter(tags=["health"])
 

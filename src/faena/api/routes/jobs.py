@@ -16,7 +16,7 @@ from faena.api.paths import JobId
 from faena.api.sse import event_stream, last_seq
 from faena.errors import InvalidArguments, NotFound
 from faena.job import Status
-from faena.ports.store import Query as JobQuery
+from faena.ports.records import Query as JobQuery
 
 router = APIRouter(tags=["jobs"])
 

@@ -10,7 +10,7 @@ from faena.api import schemas
 from faena.api.deps import AppDep, ClientDep
 from faena.insights import check_known
 from faena.job import WAITING, Status
-from faena.ports.store import Count
+from faena.ports.records import Count
 
 router = APIRouter(tags=["queues"])
 

@@ -15,7 +15,8 @@ import msgspec
 from faena.events import Event, EventType, Published, Told
 from faena.job import GIVES_BACK, Job, Status, Step, advance
 from faena.ports.engine import Delivery
-from faena.ports.store import Count, StoreOptions, Story
+from faena.ports.records import Count, Story
+from faena.ports.store import StoreOptions
 from faena.stores.memory.lines import Lines
 from faena.stores.memory.row import Row
 

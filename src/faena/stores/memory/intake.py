@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from faena.job import WAITING, Job, NewJob, OnConflict, Status, Step, advance, same_arguments
-from faena.ports.store import Changed, Inserted, StoreOptions
+from faena.ports.records import Changed, Inserted
+from faena.ports.store import StoreOptions
 from faena.stores.memory.book import Book
 from faena.stores.memory.keyring import Keyring
 from faena.stores.memory.row import Row

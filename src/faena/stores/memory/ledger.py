@@ -17,7 +17,7 @@ from faena.errors import IllegalStep
 from faena.events import EventType
 from faena.job import FINAL, OUTCOMES, WAITING, Failure, Job, NewJob, Outcome, Status, Step
 from faena.ports.engine import Delivery
-from faena.ports.store import (
+from faena.ports.records import (
     CancelResult,
     Changed,
     Claim,
@@ -29,8 +29,8 @@ from faena.ports.store import (
     Promoted,
     Query,
     Report,
-    StoreOptions,
 )
+from faena.ports.store import StoreOptions
 from faena.rates import call_within
 from faena.stores.memory.book import Book
 from faena.stores.memory.intake import Intake

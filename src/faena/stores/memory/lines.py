@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 
 from faena.job import Gate
-from faena.ports.store import Paused
+from faena.ports.records import Paused
 from faena.stores.memory.gates import NOBODY, Gatehouse
 from faena.stores.memory.row import LaneName, Row
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from faena.errors import InvalidCursor
 from faena.job import Job
-from faena.ports.store import Page, Query
+from faena.ports.records import Page, Query
 
 
 def page_of(jobs: Iterable[Job], query: Query) -> Page:

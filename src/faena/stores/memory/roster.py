@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from faena.ports.store import WorkerInfo
+from faena.ports.records import WorkerInfo
 
 
 class Roster:

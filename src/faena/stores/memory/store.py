@@ -17,7 +17,7 @@ from faena.errors import StoreDown
 from faena.events import Published
 from faena.job import Job, NewJob, Outcome
 from faena.ports.engine import Delivery
-from faena.ports.store import (
+from faena.ports.records import (
     CancelResult,
     Changed,
     Claim,
@@ -32,10 +32,10 @@ from faena.ports.store import (
     Query,
     Report,
     StoreHealth,
-    StoreOptions,
     Story,
     WorkerInfo,
 )
+from faena.ports.store import StoreOptions
 from faena.schedule import Schedule
 from faena.stores.memory.ledger import Ledger
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import msgspec
 
-from faena.ports.store import Inserted
+from faena.ports.records import Inserted
 from faena.schedule import Schedule
 
 COUNTED = ("paused", "created_at", "last_at", "last_job", "runs", "skipped")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from faena.errors import InvalidCursor
 from faena.events import NewEvent
 from faena.job import Outcome
-from faena.ports.store import Query, Report
+from faena.ports.records import Query, Report
 from faena.stores.redis.rows import CODES, EVENT_CODES, encode_json, pack
 
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,11}")

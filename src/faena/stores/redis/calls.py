@@ -14,7 +14,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from faena.errors import StoreDown
-from faena.ports.store import StoreHealth, StoreOptions
+from faena.ports.records import StoreHealth
+from faena.ports.store import StoreOptions
 from faena.stores.redis import health, scripts
 from faena.stores.redis.bell import Bell
 from faena.stores.redis.clock import StoreClock, since_boot

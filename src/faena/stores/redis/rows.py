@@ -15,7 +15,7 @@ import msgspec
 from faena.events import Event, EventType, Told
 from faena.job import Failure, Gate, Job, NewJob, OnConflict, Record, Status, Window, same_arguments
 from faena.ports.engine import Delivery
-from faena.ports.store import Claim, Inserted
+from faena.ports.records import Claim, Inserted
 from faena.rates import call_within
 
 STATUSES: Final = tuple(Status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faena.job import NewJob
-from faena.ports.store import Changed, Inserted, Obstacles, Paused, Promoted
+from faena.ports.records import Changed, Inserted, Obstacles, Paused, Promoted
 from faena.schedule import Schedule
 from faena.stores.redis import schedules as kept
 from faena.stores.redis.calls import Calls

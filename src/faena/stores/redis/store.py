@@ -15,7 +15,7 @@ from faena.errors import IllegalStep
 from faena.events import Published
 from faena.job import OUTCOMES, Job, NewJob, Outcome, Status
 from faena.ports.engine import Delivery
-from faena.ports.store import (
+from faena.ports.records import (
     CancelResult,
     Claim,
     Count,

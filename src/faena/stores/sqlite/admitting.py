@@ -6,7 +6,7 @@ import math
 
 import apsw
 
-from faena.ports.store import Promoted
+from faena.ports.records import Promoted
 from faena.stores.sqlite.ledger import Ledger
 from faena.stores.sqlite.picking import Picking
 from faena.stores.sqlite.rows import delivery_of, many, one, split

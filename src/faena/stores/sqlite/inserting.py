@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from faena.events import Event, EventType
 from faena.job import WAITING, Job, NewJob, OnConflict, Status, Step, advance, same_arguments
-from faena.ports.store import Inserted, StoreOptions
+from faena.ports.records import Inserted
+from faena.ports.store import StoreOptions
 from faena.stores.sqlite import keys
 from faena.stores.sqlite.gates import gates_text
 from faena.stores.sqlite.ledger import Ledger

@@ -8,7 +8,7 @@ from typing import Final
 import apsw
 
 from faena.job import WAITING, Gate, Status
-from faena.ports.store import Obstacles
+from faena.ports.records import Obstacles
 from faena.stores.sqlite.gates import Gatekeeper, gates_of
 from faena.stores.sqlite.pauses import read_pauses
 from faena.stores.sqlite.rows import HEAD, STATUSES, Head, many, one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apsw
 
 from faena.job import Record
-from faena.ports.store import Paused
+from faena.ports.records import Paused
 from faena.stores.sqlite.rows import many
 
 

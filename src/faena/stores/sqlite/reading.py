@@ -13,7 +13,7 @@ import msgspec
 from faena.errors import InvalidCursor
 from faena.events import Event, Published, Told
 from faena.job import Job
-from faena.ports.store import Count, Page, Query, StoreHealth, Story, WorkerInfo
+from faena.ports.records import Count, Page, Query, StoreHealth, Story, WorkerInfo
 from faena.stores.sqlite.rows import CODES, JOB, STATUSES, many, one, read_job, split
 
 FEED_ROWS: Final = 50

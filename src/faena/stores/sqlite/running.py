@@ -10,7 +10,8 @@ import msgspec
 from faena.errors import IllegalStep
 from faena.events import EventType
 from faena.job import GIVES_BACK, OUTCOMES, Outcome, Status, Step
-from faena.ports.store import Claim, Held, Lease, Report, StoreOptions
+from faena.ports.records import Claim, Held, Lease, Report
+from faena.ports.store import StoreOptions
 from faena.stores.sqlite.gates import Gatekeeper, call_within, gates_of, rates_of
 from faena.stores.sqlite.ledger import Ledger, failure_text
 from faena.stores.sqlite.picking import Picking

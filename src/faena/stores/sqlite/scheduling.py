@@ -9,7 +9,8 @@ import apsw
 import msgspec
 
 from faena.job import NewJob
-from faena.ports.store import Inserted, StoreOptions
+from faena.ports.records import Inserted
+from faena.ports.store import StoreOptions
 from faena.schedule import Schedule
 from faena.stores.sqlite.inserting import insert
 from faena.stores.sqlite.ledger import Ledger

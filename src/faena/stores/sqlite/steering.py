@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faena.events import EventType
 from faena.job import WAITING, Status, Step
-from faena.ports.store import Changed
+from faena.ports.records import Changed
 from faena.stores.sqlite.ledger import Ledger
 from faena.stores.sqlite.rows import HEAD, JOB, STATUSES, Head, one, read_job
 

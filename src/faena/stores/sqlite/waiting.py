@@ -8,7 +8,8 @@ from typing import Any, Final
 from faena.events import EventType
 from faena.job import Failure, Status, Step
 from faena.ports.engine import Delivery
-from faena.ports.store import CancelResult, Promoted, StoreOptions
+from faena.ports.records import CancelResult, Promoted
+from faena.ports.store import StoreOptions
 from faena.stores.sqlite import gates
 from faena.stores.sqlite.ledger import Ledger, failure_text
 from faena.stores.sqlite.rows import HEAD, STATUSES, Head, delivery_of, encode, many, one

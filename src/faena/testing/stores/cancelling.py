@@ -6,7 +6,7 @@ import pytest
 
 from faena.events import EventType
 from faena.job import Status, Step
-from faena.ports.store import CancelResult
+from faena.ports.records import CancelResult
 from faena.testing.clock import FakeClock
 from faena.testing.desk import BOOM, Desk
 from faena.testing.stores.base import StoreSuite

@@ -8,7 +8,7 @@ import pytest
 
 from faena.events import EventType
 from faena.job import Status, Step
-from faena.ports.store import Claim, Held, Lease
+from faena.ports.records import Claim, Held, Lease
 from faena.testing.clock import FakeClock
 from faena.testing.desk import Desk
 from faena.testing.stores.base import StoreSuite

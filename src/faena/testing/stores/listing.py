@@ -8,7 +8,7 @@ import pytest
 
 from faena.errors import InvalidCursor
 from faena.job import Job, Status, Step
-from faena.ports.store import Query
+from faena.ports.records import Query
 from faena.testing.clock import FakeClock
 from faena.testing.desk import BOOM, Desk, as_dict
 from faena.testing.stores.base import StoreSuite

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from faena.job import Status, Step
-from faena.ports.store import Obstacles
+from faena.ports.records import Obstacles
 from faena.testing.clock import FakeClock
 from faena.testing.desk import Desk
 from faena.testing.factories import at_once, rate

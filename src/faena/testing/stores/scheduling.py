@@ -10,7 +10,7 @@ import pytest
 
 from faena.errors import StoreFull
 from faena.job import NewJob, OnConflict, Status
-from faena.ports.store import Inserted
+from faena.ports.records import Inserted
 from faena.schedule import CatchUp, Overlap, Schedule
 from faena.testing.clock import FakeClock
 from faena.testing.desk import Desk

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from faena.job import Job
-from faena.ports.store import Held
+from faena.ports.records import Held
 from faena.testing.clock import FakeClock
 from faena.testing.desk import Desk
 from faena.testing.factories import at_once, rate

@@ -9,7 +9,7 @@ import pytest
 
 from faena.events import EventType
 from faena.job import Job, Status, Step
-from faena.ports.store import CancelResult, Paused
+from faena.ports.records import CancelResult, Paused
 from faena.testing.clock import FakeClock
 from faena.testing.desk import BOOM, Desk
 from faena.testing.factories import at_once, rate

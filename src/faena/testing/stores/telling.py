@@ -8,7 +8,7 @@ import pytest
 
 from faena.events import Event, EventType, NewEvent
 from faena.job import Job, Status, Step
-from faena.ports.store import Report
+from faena.ports.records import Report
 from faena.testing.clock import FakeClock
 from faena.testing.desk import BOOM, Desk
 from faena.testing.stores.base import OpenDesk, StoreSuite
