@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench import speed, speed_more  # noqa: E402
-from scripts import engine_matrix  # noqa: E402
+from scripts import engine_matrix, front_figures, python_reference  # noqa: E402
 
 MARKED = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -177,6 +177,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "speed-redis-store": speed.growth_table,
     "speed-how": speed.how_it_was_measured,
     "speed-more": speed_more.sections,
+    **front_figures.PARTS,
+    **python_reference.PARTS,
 }
 
 if __name__ == "__main__":

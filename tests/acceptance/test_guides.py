@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import os
 import re
@@ -68,12 +69,12 @@ def working(app: Faena) -> Iterator[None]:
 
 
 class Guide:
-    """The Python blocks of a guide, run one after another in one module."""
+    """The Python blocks of a page, run one after another in one module."""
 
-    def __init__(self, name: str) -> None:
-        self.path = ROOT / "docs" / "guides" / f"{name}.md"
+    def __init__(self, name: str, page: str | None = None) -> None:
+        self.path = ROOT / (page or f"docs/guides/{name}.md")
         self.blocks = BLOCK.findall(self.path.read_text("utf-8"))
-        self.module = ModuleType(f"guide_{name}")
+        self.module = ModuleType(f"guide_{name}".replace("-", "_"))
         sys.modules[self.module.__name__] = self.module
 
     def run(self, block: str) -> None:
@@ -89,6 +90,74 @@ def test_a_guide_works_as_written(name: str) -> None:
     with working(guide.module.app):
         for step in steps:
             guide.run(step)
+
+
+def test_the_reference_of_python_works_as_written() -> None:
+    page = Guide("python", "docs/reference/python.md")
+    definitions, *steps = page.blocks
+    page.run(definitions)
+    with working(page.module.app):
+        for step in steps:
+            page.run(step)
+
+
+def test_getting_started_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    async def count() -> httpx.Response:
+        transport = httpx.ASGITransport(app=page.module.web)
+        async with httpx.AsyncClient(transport=transport, base_url="http://start") as http:
+            return await http.post("/count", params={"text": "one two"})
+
+    page = Guide("start", "docs/getting-started.md")
+    application, *steps = page.blocks
+    (tmp_path / "work.py").write_text(application)
+    monkeypatch.syspath_prepend(tmp_path)
+    work = importlib.import_module("work")
+    try:
+        with working(work.app):
+            for step in steps:
+                page.run(step)
+            assert page.module.job.result == {"words": 3}
+            answer = asyncio.run(count())
+            assert answer.status_code == 202
+            assert work.app.wait(answer.json()["task_id"], timeout=30) == {"words": 2}
+    finally:
+        del sys.modules["work"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.es.md"])
+def test_what_the_front_page_shows_works_as_written(page: str) -> None:
+    front = Guide("front", page)
+    for block in front.blocks:
+        front.run(block)
+    with working(front.module.app):
+        job_id = front.module.upload(media_id=1, file_path="a.jpg")
+        assert front.module.app.wait(job_id, timeout=30) == {"thumbnail_path": "a.jpg.thumbnail.jpg"}
+
+
+@pytest.mark.parametrize("peer", ["celery", "rq", "dramatiq", "arq", "huey"])
+def test_the_same_task_is_written_in_the_words_of_its_peers(peer: str) -> None:
+    pytest.importorskip(peer)
+    guide = Guide("coming-from")
+    (block,) = (
+        block for block in guide.blocks if re.search(rf"^(from|import) {peer}\b", block, re.MULTILINE)
+    )
+    guide.run(block)
+    assert callable(guide.module.send)
+
+
+def test_the_same_task_and_a_chain_are_written_in_ours() -> None:
+    guide = Guide("coming-from")
+    ours, chain = guide.blocks[-2:]
+    guide.run(ours)
+    guide.run(chain)
+    module = guide.module
+    assert module.later("ada").status == "scheduled"
+    with working(module.app):
+        module.resize.enqueue(picture=7).wait(timeout=30)
+        last = module.publish.using(key="publish-7").enqueue(picture=7)
+        assert last.wait(timeout=30) == "picture 7 is out"
 
 
 async def test_the_guides_endpoints_and_coroutines_work() -> None:

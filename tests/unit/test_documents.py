@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+import faena
 from faena.cli import build
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +132,26 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
     pages = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
     assert [page for page in pages if f": {page}\n" not in navigation] == []
+
+
+def test_what_troubleshooting_quotes_is_what_faena_says() -> None:
+    said = [
+        node.value
+        for path in (ROOT / "src" / "faena").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    page = (ROOT / "docs" / "operating" / "troubleshooting.md").read_text("utf-8")
+    cells = re.findall(r"^\| (?:`\d+` \| )?(`.*?) \|", page, re.MULTILINE)
+    quoted = [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+    assert len(quoted) > 40
+    assert [text for text in quoted if not any(text in one for one in said)] == []
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text("utf-8")
+    missing = [name for name in faena.__all__ if not re.search(rf"\b{name}\b", page)]
+    assert missing == []
 
 
 def test_the_constraints_are_names_and_versions_only() -> None:
