@@ -14,17 +14,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from faena.testing.servers import free_port
+from faena.testing.servers import OwnServer, free_port
 
-PATIENCE: Final = 60.0
-"""Seconds that a server may take to answer, or to end."""
 BEHIND_DEBIANS_WRAPPER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The one in the PATH changes the user, the folder and where the output goes."""
 
@@ -37,60 +32,42 @@ def rabbit_program() -> Path | None:
     return BEHIND_DEBIANS_WRAPPER if BEHIND_DEBIANS_WRAPPER.exists() else Path(found)
 
 
-class RabbitServer:
-    """A rabbitmq-server on a free port, with nothing in it. It may be killed and started again, and keeps its data."""
+class RabbitServer(OwnServer):
+    """A rabbitmq-server on a free port, which keeps its data when it is killed and started again."""
+
+    program = "rabbitmq-server"
+    patience = 60.0
 
     def __init__(self, folder: Path | None = None) -> None:
-        """``folder`` is where it makes one of its own (None: the system's for temporary files)."""
         found = rabbit_program()
         if found is None:
             raise FileNotFoundError("there is no rabbitmq-server with an epmd in the PATH")
-        self._program = found
-        self._folder = Path(tempfile.mkdtemp(prefix="rabbit-", dir=folder))
+        super().__init__(folder)
         (self._folder / "plugins").write_text("[].\n")
-        self.port = free_port()
+        self._program = found
         self._names_port = free_port()
         self._names: subprocess.Popen[bytes] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where it listens on the loopback address."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
 
-    def start(self) -> None:
-        """Start it and return when it answers; one that runs goes on."""
-        if self._process is not None:
-            return
+    def close(self) -> None:
+        """End it and what it brought along, and remove its folder. Safe to repeat."""
+        super().close()
+        names, self._names = self._names, None
+        if names is not None:
+            names.kill()
+            names.wait()
+
+    def _begin(self) -> subprocess.Popen[bytes]:
         environment = self._environment()
         if self._names is None:
             command = ["epmd", "-address", "127.0.0.1", "-port", str(self._names_port)]
             self._names = _started(command, environment, subprocess.DEVNULL)
         with (self._folder / "output").open("ab") as output:
-            self._process = _started([str(self._program)], environment, output.fileno())
-        give_up = time.monotonic() + PATIENCE
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > give_up:
-                told = (self._folder / "output").read_text("utf-8", "replace")
-                raise RuntimeError(f"rabbitmq-server did not start: {told[-2000:]}")
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        """End it at once, as a crash would."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End it in good order."""
-        self._end(signal.SIGTERM)
-
-    def close(self) -> None:
-        """End it and remove its folder. Safe to repeat."""
-        self._end(signal.SIGKILL)
-        names, self._names = self._names, None
-        if names is not None:
-            names.kill()
-            names.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+            return _started([str(self._program)], environment, output.fileno())
 
     def _environment(self) -> Mapping[str, str]:
         return {
@@ -117,28 +94,15 @@ class RabbitServer:
         except OSError:
             return False
 
+    def _written(self) -> str:
+        return (self._folder / "output").read_text("utf-8", "replace")
+
     def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(how)
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # Erlang's helpers
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        process = self._process
+        super()._end(how)
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # Erlang's helpers
 
 
 def _started(command: list[str], environment: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:
