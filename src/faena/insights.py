@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import shlex
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from faena.events import Event, EventType
 from faena.job import Gate, Job, Record, Status
 from faena.outcomes import unknown
 from faena.ports.engine import Engine
-from faena.ports.records import Count, Obstacles, WorkerInfo
+from faena.ports.records import Count, Obstacles, Paused, WorkerInfo
 from faena.ports.store import Store
 from faena.task import Task
 
@@ -27,6 +29,8 @@ LAST_EVENTS: Final = 20
 """How far back the event is looked for that put a job off."""
 MOST_AHEAD: Final = 1000
 """How far the store counts those that go first (`Obstacles.ahead`)."""
+LONG_PAUSED: Final = 3600.0
+"""Seconds after which a pause that jobs wait behind may have been forgotten."""
 BY_HAND: Final = frozenset({"changed", "debounced"})
 """Messages of events that gave a waiting job another time."""
 
@@ -63,6 +67,13 @@ class Why(Record, frozen=True):
     until: float | None = None
     """When the reason ends (seconds since the epoch), where that is known."""
     facts: dict[str, Any] = {}
+
+
+class Forgotten(Record, frozen=True):
+    """A pause that somebody may have forgotten, and the command that ends it."""
+
+    told: str
+    resume: str
 
 
 async def why(store: Store, engine: Engine, tasks: Mapping[str, object], job_id: str) -> Why:
@@ -327,6 +338,23 @@ def _waiting(counts: Iterable[Count]) -> list[Count]:
         Count(queue=queue, task=task, status=Status.PENDING, count=count)
         for (queue, task), count in sorted(waiting.items())
     ]
+
+
+def forgotten(
+    paused: Iterable[Paused], counts: Sequence[Count], *, now: float | None = None
+) -> Iterator[Forgotten]:
+    """Yield the pauses that are older than an hour and have jobs waiting behind them."""
+    now = time.time() if now is None else now
+    for one in paused:
+        what, name = ("queue", one.queue) if one.queue is not None else ("task", str(one.task))
+        behind = sum(
+            count.count for count in counts if getattr(count, what) == name and count.status is Status.PENDING
+        )
+        if behind and now - one.at > LONG_PAUSED:
+            jobs = f"{words.counted(behind, 'job')} {'waits' if behind == 1 else 'wait'}"
+            told = f"the {what} {name} is paused since {words.when(one.at)}, and {jobs} behind it"
+            flag = "--task " if what == "task" else ""
+            yield Forgotten(told=told, resume=f"faena resume {flag}{shlex.quote(str(name))}")
 
 
 def at_work(processes: Iterable[WorkerInfo]) -> list[WorkerInfo]:

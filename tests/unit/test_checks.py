@@ -17,6 +17,7 @@ from faena.cli.checks import (
     check_engine,
     check_extras,
     check_order,
+    check_pauses,
     check_store,
     check_workers,
 )
@@ -25,7 +26,7 @@ from faena.engines.huey import HueyEngine
 from faena.errors import EngineDown
 from faena.job import Status
 from faena.ports.engine import Capabilities
-from faena.ports.records import Count, StoreHealth, WorkerInfo
+from faena.ports.records import Count, Paused, StoreHealth, WorkerInfo
 
 
 def worker(**given: Any) -> WorkerInfo:
@@ -166,6 +167,25 @@ def test_a_worker_on_another_engine_is_a_fault() -> None:
 def test_a_direct_worker_that_sees_no_messages_is_told_of(tmp_path: Path) -> None:
     found = [*check_workers([worker()], [], ["default"], HueyEngine(tmp_path))]
     assert "sees no message of huey, and they pile up there" in found[1].told
+
+
+def test_a_pause_that_may_be_forgotten_is_a_warning_with_the_command_that_ends_it() -> None:
+    ages = {"media": 7200, "short": 60, "empty": 7200}
+    paused = [Paused(queue=name, at=time.time() - age) for name, age in ages.items()]
+    paused.append(Paused(task="a task", at=time.time() - 90000))
+    counts = [
+        waiting("media", 2),
+        waiting("short", 5),
+        Count(queue="default", task="a task", status=Status.PENDING, count=1),
+        Count(queue="empty", task="t", status=Status.SCHEDULED, count=1),
+    ]
+    media, task = check_pauses(paused, counts)
+    assert (media.level, media.advice) == ("warning", "faena resume media, if it was forgotten")
+    assert media.told.startswith("the queue media is paused since ")
+    assert media.told.endswith("(2 h ago), and 2 jobs wait behind it")
+    assert task.told.startswith("the task a task is paused since ")
+    assert task.told.endswith("(25 h ago), and 1 job waits behind it")
+    assert task.advice == "faena resume --task 'a task', if it was forgotten"
 
 
 def test_an_engine_that_can_not_keep_an_order_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

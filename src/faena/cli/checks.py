@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from faena.errors import FaenaError
-from faena.insights import at_work, other_engines, unlisted_tasks
+from faena.insights import at_work, forgotten, other_engines, unlisted_tasks
 from faena.job import WAITING, Record
 from faena.words import counted
 
 if TYPE_CHECKING:
     from faena.ports.engine import Engine
-    from faena.ports.records import Count, WorkerInfo
+    from faena.ports.records import Count, Paused, WorkerInfo
     from faena.ports.store import Store
 
 OK: Final = "ok"
@@ -175,6 +175,13 @@ def check_workers(
         yield Finding(check="tasks", level=FAULT, told=told, advice=advice)
     for told in other_engines(processes, engine):
         yield Finding(check="engine: others", level=FAULT, told=told)
+
+
+def check_pauses(paused: Iterable[Paused], counts: Sequence[Count]) -> Iterator[Finding]:
+    """Look for pauses that somebody may have forgotten."""
+    for one in forgotten(paused, counts):
+        advice = f"{one.resume}, if it was forgotten"
+        yield Finding(check="paused", level=WARNING, told=one.told, advice=advice)
 
 
 def _unserved(queue: str, waiting: int) -> Finding:

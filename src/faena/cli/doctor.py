@@ -15,6 +15,7 @@ from faena.cli.checks import (
     check_engine,
     check_extras,
     check_order,
+    check_pauses,
     check_store,
     check_workers,
 )
@@ -105,8 +106,11 @@ async def _running(cli: Command) -> AsyncIterator[Finding]:
         for finding in check_order(desk.engine, worker_queues(cli.settings, cli.app)):
             yield finding
         processes, counts = await desk.store.workers(), await desk.store.counts()
+        paused = await desk.store.paused()
     queues = {task.options.queue for task in cli.app.tasks.values()}
     for finding in check_workers(processes, counts, queues, desk.engine):
+        yield finding
+    for finding in check_pauses(paused, counts):
         yield finding
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from api_kit import UNKNOWN, Kit
+from api_kit import UNKNOWN, Kit, http, opened
 from faena.job import Job
+from faena.ports.store import StoreOptions
+from faena.stores.memory import MemoryStore
+from faena.testing.clock import FakeClock
 
 
 async def failed(kit: Kit, count: int = 1, **options: Any) -> list[Job]:
@@ -213,3 +217,22 @@ async def test_health_names_waiting_tasks_that_no_worker_lists(kit: Kit, api: ht
         "1 job of the task add waits in the queue default, and no live worker that takes it knows that task"
     )
     assert told in warnings
+
+
+async def test_health_warns_of_a_pause_that_may_be_forgotten() -> None:
+    clock = FakeClock(time.time() - 7200)
+    async with opened(Kit(MemoryStore(options=StoreOptions(), clock=clock))) as kit, http(kit.api) as api:
+        own = len((await api.get("/health")).json()["warnings"])  # the memory store's
+        await api.post("/queues/default/pause")
+        assert len((await api.get("/health")).json()["warnings"]) == own
+        await kit.enqueue()
+        await kit.beat("default", "high", "media", tasks=tuple(kit.app.tasks))
+        answer = await api.get("/health")
+        assert answer.status_code == 200
+        [warning] = answer.json()["warnings"][own:]
+        assert warning.startswith("the queue default is paused since ")
+        assert warning.endswith(
+            "(2 h ago), and 1 job waits behind it: `faena resume default` takes them again"
+        )
+        await api.post("/queues/default/resume")
+        assert len((await api.get("/health")).json()["warnings"]) == own

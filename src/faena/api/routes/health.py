@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Response
@@ -12,10 +13,12 @@ from pydantic import BaseModel
 
 from faena.api.deps import Services, ServicesDep
 from faena.errors import Unavailable
-from faena.insights import at_work, other_engines, unlisted_tasks
-from faena.ports.records import Count, WorkerInfo
+from faena.insights import at_work, forgotten, other_engines, unlisted_tasks
+from faena.ports.records import WorkerInfo
 
 router = APIRouter(tags=["health"])
+
+T = TypeVar("T")
 
 ANSWER_WITHIN: Final = 3.0
 """Seconds that the store and the engine have to answer."""
@@ -47,9 +50,12 @@ class Health(BaseModel):
 @router.get("/health", response_model=Health, responses={503: {"model": Health}})
 async def health(services: ServicesDep, response: Response) -> Any:
     """200 when the store and the engine answer and somebody takes jobs, else 503 and why."""
-    store, (engine, processes, counts) = (
+    asked = services.client.store
+    store, (engine, processes, counts, paused) = (
         await _store(services),
-        await asyncio.gather(_engine(services), _processes(services), _counts(services)),
+        await asyncio.gather(
+            _engine(services), _listed(asked.workers()), _listed(asked.counts()), _listed(asked.paused())
+        ),
     )
     workers = at_work(processes)
     consuming = _consuming(workers)
@@ -65,6 +71,7 @@ async def health(services: ServicesDep, response: Response) -> Any:
             *store.details.get("warnings", ()),
             *_unserved(services, consuming),
             *unlisted_tasks(workers, counts),
+            *(f"{one.told}: `{one.resume}` takes them again" for one in forgotten(paused, counts)),
             *other_engines(processes, services.client.engine),
         ],
         selection=msgspec.to_builtins(services.selection),
@@ -97,18 +104,11 @@ async def _engine(services: Services) -> Part:
     return Part(ok=True, detail=engine.name, details=msgspec.to_builtins(engine.capabilities))
 
 
-async def _processes(services: Services) -> list[WorkerInfo]:
+async def _listed(asked: Awaitable[list[T]]) -> list[T]:
+    """What the store lists; nothing when it does not answer, which `_store` tells."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
-            return await services.client.store.workers()
-    except (Unavailable, TimeoutError):
-        return []
-
-
-async def _counts(services: Services) -> list[Count]:
-    try:
-        async with asyncio.timeout(ANSWER_WITHIN):
-            return await services.client.store.counts()
+            return await asked
     except (Unavailable, TimeoutError):
         return []
 
