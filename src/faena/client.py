@@ -42,9 +42,9 @@ __all__ = ["CHUNK", "MAX_ARGUMENTS", "Client", "JobRequest", "Retried"]
 
 CHUNK: Final = 1000
 """Jobs that one call of the store carries at most."""
-COUNTED: Final = 10_000
 PAGE: Final = 200
 """Jobs that are read at once where all are gone through beside other work."""
+COUNTED: Final = 10_000
 """How far `Retried.left` counts."""
 KEPT_LONGER: Final = 120.0
 """Seconds for which the key of a repeated job outlives the old one, which is pruned a little late."""
@@ -219,13 +219,13 @@ class Client(Scheduling):
             raise NotFound(job_id)
         return job
 
-    async def wait(self, job_id: str, timeout: float | None = None) -> Job:
     async def each(self, statuses: Sequence[Status]) -> AsyncIterator[Job]:
         """Yield the jobs that have one of ``statuses``, newest first; page by page, and not as of one moment."""
         async for page in self._pages(Query(statuses=tuple(statuses), limit=PAGE)):
             for job in page:
                 yield job
 
+    async def wait(self, job_id: str, timeout: float | None = None) -> Job:
         """Return a job once it has ended; raises `NotFound`, `WaitTimeout` after ``timeout`` seconds (it goes on)."""
         job = await self.get(job_id)
         if job.status.final:
