@@ -18,7 +18,7 @@ import pytest_asyncio
 from faena.job import Job
 from faena.testing.engines.base import PATIENCE, Transport
 from faena.testing.engines.bench import LEASE, REDELIVER_AFTER, Bench, opened_bench
-from faena.testing.engines.witness import APP, VARIABLE, Witness
+from faena.testing.witness import APP, VARIABLE, Witness
 from faena.testing.engines.working import WorkerSuite
 
 FAENA = "faena worker"
@@ -197,9 +197,9 @@ class ProcessConformance(ProcessSuite):
     async def test_a_worker_that_was_frozen_past_its_lease_writes_nothing_more(
         self, bench: Bench, crew: Crew, command: str
     ) -> None:
-        frozen, job = await _in_mid_job(bench, crew, command, task="plain", seconds=0.6)
-        _send_all(frozen, signal.SIGSTOP)
-        crew.start(command)
+        frozen, job = await _in_mid_job(bench, crew, command, task="plain", seconds=1.5)
+        await _freeze(bench, frozen)
+        crew.start(command, FAENA_LEASE=str(5 * LEASE))  # it keeps its own job, however busy the machine is
         ended = await bench.completed(job)
         _send_all(frozen, signal.SIGCONT)
         await bench.completed(await bench.enqueue(name="next"))
@@ -242,6 +242,19 @@ async def _in_mid_job(
     except AssertionError as error:
         raise AssertionError(f"{error}\n{crew.logs()}") from None
     return worker, job
+
+
+async def _freeze(bench: Bench, worker: subprocess.Popen[bytes]) -> None:
+    """Freeze a worker with all of its processes, but not in the middle of a write: nobody could write any more where
+    the store is a file with one lock."""
+    while True:
+        _send_all(worker, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(0.5):
+                return await bench.client.store.leave("nobody")
+        except TimeoutError:
+            _send_all(worker, signal.SIGCONT)
+            await asyncio.sleep(0.01)
 
 
 def _send_all(worker: subprocess.Popen[bytes], number: signal.Signals) -> None:
