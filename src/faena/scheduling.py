@@ -70,11 +70,8 @@ class Scheduling:
         )
         schedule = asked.schedule(self._maker, now=self._clock(), source=timetable.API)
         for other in await self.store.schedules():
-            if other.name == name and other.source.startswith(timetable.CODE):
-                raise Conflict(
-                    f"the schedule {name!r} is declared in the code of {other.source.removeprefix(timetable.CODE)}: "
-                    "change it there, or take another name"
-                )
+            if other.name == name and (place := _declared_in(other)) is not None:
+                raise Conflict(f"{place}: change it there, or take another name")
         await self.store.put_schedules([schedule])
         return await self.schedule(name)
 
@@ -96,15 +93,29 @@ class Scheduling:
         next_at = timetable.next_tick(schedule, self._clock())
         return _known(name, await self.store.steer_schedule(name, paused=False, next_at=next_at))
 
-    async def drop_schedule(self, name: str) -> None:
-        """Forget a schedule; its jobs stay. One that is declared in code comes back when a worker starts. Raises
-        `UnknownSchedule`."""
+    async def drop_schedule(self, name: str, *, force: bool = False) -> None:
+        """Forget a schedule; its jobs stay. Raises `UnknownSchedule`, and, without ``force``, `Conflict` for one that an
+        app declares in its code: that app's next worker would bring it back."""
+        place = _declared_in(await self.schedule(name))
+        if place is not None and not force:
+            raise Conflict(
+                f"{place}, and would come back when its next worker starts: pause it, or remove it from the code; "
+                "if that code is in use no more, remove it by force (--force, ?force=true)"
+            )
         if not await self.store.drop_schedules([name]):
             raise UnknownSchedule(name)
 
     async def next_ticks(self, name: str, count: int = 10) -> list[float]:
         """Return when a schedule goes next, by the wall clock; raises `UnknownSchedule`."""
         return timetable.next_ticks(await self.schedule(name), self._clock(), count)
+
+
+def _declared_in(schedule: Schedule) -> str | None:
+    """Say in whose code a schedule is declared; None: in nobody's."""
+    if not schedule.source.startswith(timetable.CODE):
+        return None
+    app = schedule.source.removeprefix(timetable.CODE) or "an app without a name (FAENA_APP)"
+    return f"the schedule {schedule.name!r} is declared in the code of {app}"
 
 
 def _known(name: str, schedule: Schedule | None) -> Schedule:

@@ -142,10 +142,22 @@ def _cron_faults(cron: object) -> Iterator[str]:
         names = ", ".join(_FIELDS[1:])
         yield f"cron={cron!r} has {len(fields)} fields; it takes five ({names}), or six with the second first"
         return
-    try:
-        CronSim(" ".join(fields), datetime(2026, 1, 1, tzinfo=UTC))
-    except (CronSimError, ValueError, TypeError, AssertionError) as error:
-        yield f"cron={cron!r}: {_field_fault(fields, str(error))}"
+    in_any_month = [*fields[:-2], "*", fields[-1]]
+    for written in (in_any_month, fields):
+        try:
+            CronSim(" ".join(written), datetime(2026, 1, 1, tzinfo=UTC))
+        except (CronSimError, ValueError, TypeError, AssertionError) as error:
+            told = str(error)
+            if written is fields and told == "Bad day-of-month":  # each field makes sense, but not together
+                yield f"cron={cron!r} never comes: {_no_such_day(fields)}"
+            else:
+                yield f"cron={cron!r}: {_field_fault(fields, told)}"
+            return
+
+
+def _no_such_day(fields: list[str]) -> str:
+    day, month = fields[-3:-1]
+    return f"the month {month!r} has no day {day!r}"
 
 
 def _field_fault(fields: list[str], told: str) -> str:

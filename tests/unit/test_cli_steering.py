@@ -8,6 +8,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 from tests.cli_kit import Result, Run, enqueued, run, told
 
@@ -196,6 +197,21 @@ def test_a_schedule_is_added_listed_steered_and_removed(run: Run) -> None:
     assert len(told(run("schedules", "next", "nightly", "--json"))["next"]) == 5
     assert run("schedules", "remove", "nightly").stdout == "nightly  removed\n"
     assert told(run("schedules", "list", "--json")) == {"schedules": []}
+
+
+def test_a_schedule_of_the_code_is_removed_by_force_only(run: Run) -> None:
+    run("schedules", "add", "nightly", "add", "left=4", "--every", "60")
+
+    async def work(client: Client) -> None:
+        schedule = msgspec.structs.replace(await client.schedule("nightly"), source="code:shop:app")
+        await client.store.put_schedules([schedule])
+
+    with_client(work)
+    said = refused(run("schedules", "remove", "nightly"), 4)
+    assert "declared in the code of shop:app" in said
+    assert "pause it, or remove it from the code" in said
+    assert run("schedules", "pause", "nightly").exit_code == 0
+    assert run("schedules", "remove", "nightly", "--force").stdout == "nightly  removed\n"
 
 
 @pytest.mark.parametrize("verb", ["remove", "pause", "resume", "run", "next"])

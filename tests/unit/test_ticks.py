@@ -161,7 +161,12 @@ def test_interval_ticks_strictly_grow_and_each_is_the_next_of_the_one_before(
         ({"cron": "0 3 * * FUNDAY"}, "the field day-of-week, 'FUNDAY'"),
         ({"cron": "0 0 3 * 13 *"}, "the field month, '13'"),
         ({"cron": "0 3 * *"}, "has 4 fields; it takes five"),
-        ({"cron": "0 0 30 2 *"}, "day-of-month"),
+        ({"cron": "0 0 30 2 *"}, "cron='0 0 30 2 *' never comes: the month '2' has no day '30'"),
+        ({"cron": "5 0 0 31 APR,JUN *"}, "never comes: the month 'APR,JUN' has no day '31'"),
+        ({"cron": "0 0 30 2 *", "timezone": MADRID}, "never comes: the month '2' has no day '30'"),
+        ({"cron": "0 0 32 2 *"}, "the field day-of-month, '32', makes no sense: it takes 1 to 31 or L"),
+        ({"cron": "0 0 30 13 *"}, "the field month, '13', makes no sense"),
+        ({"cron": "0 0 30 * FUNDAY"}, "the field day-of-week, 'FUNDAY', makes no sense"),
         ({"cron": "0 3 * * *", "timezone": "Europe/Madird"}, "did you mean Europe/Madrid?"),
         ({"cron": "0 3 * * *", "timezone": "madrid"}, "did you mean Europe/Madrid?"),
         ({"cron": "0 3 * * *", "timezone": "Europe"}, "is unknown here"),
@@ -173,5 +178,12 @@ def test_what_is_wrong_is_told(given: dict[str, Any], told: str) -> None:
 
 
 def test_what_is_right_has_no_faults() -> None:
-    for fields in ({"cron": "0 3 * * *", "timezone": MADRID}, {"every": 1.0}, {"cron": "@hourly"}):
+    rhythms: tuple[dict[str, Any], ...] = (
+        {"cron": "0 3 * * *", "timezone": MADRID},
+        {"every": 1.0},
+        {"cron": "@hourly"},
+        {"cron": "0 0 29 2 *"},
+        {"cron": "0 0 30 2 MON"},
+    )
+    for fields in rhythms:
         assert [*tick_faults(a_schedule(**fields))] == []

@@ -96,9 +96,15 @@ def add(
     cli.run(_tell(cli, lambda desk: desk.client.put_schedule(name, task, **given)))
 
 
-def remove(cli: Command, name: Name) -> None:
-    """Forget a schedule; its jobs stay."""
-    cli.run(_remove(cli, name))
+def remove(
+    cli: Command,
+    name: Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also if it is declared in code (that is in use no more).")
+    ] = False,
+) -> None:
+    """Forget a schedule; its jobs stay. One that is declared in code can be paused instead."""
+    cli.run(_remove(cli, name, force=force))
 
 
 def pause(cli: Command, name: Name) -> None:
@@ -182,9 +188,9 @@ async def _tell(cli: Command, steer: Callable[[Desk], Any]) -> None:
     cli.console.print(told, markup=False)
 
 
-async def _remove(cli: Command, name: str) -> None:
+async def _remove(cli: Command, name: str, *, force: bool) -> None:
     async with opened(cli) as desk:
-        await desk.client.drop_schedule(name)
+        await desk.client.drop_schedule(name, force=force)
     if cli.as_json:
         cli.print_json({"name": name, "dropped": True})
     else:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from api_kit import Kit
@@ -116,3 +117,24 @@ async def test_a_schedule_that_is_not_there_is_404(api: httpx.AsyncClient, metho
     answer = await api.request(method, f"/schedules/nigthly{path}")
     assert answer.status_code == 404
     assert "'nigthly'" in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("nightly")
+async def test_a_schedule_of_the_code_is_neither_replaced_nor_removed(
+    kit: Kit, api: httpx.AsyncClient
+) -> None:
+    schedule = msgspec.structs.replace(await kit.client.schedule("nightly"), source="code:shop:app")
+    await kit.store.put_schedules([schedule])
+    for answer in (await api.post("/schedules", json=NIGHTLY), await api.delete("/schedules/nightly")):
+        assert answer.status_code == 409
+        assert "is declared in the code of shop:app" in answer.json()["detail"]
+    assert (await api.post("/schedules/nightly/pause")).json()["paused"] is True
+    dropped = await api.delete("/schedules/nightly", params={"force": True})
+    assert dropped.json() == {"name": "nightly", "dropped": True}
+    assert (await api.get("/schedules")).json() == {"schedules": []}
+
+
+async def test_a_day_that_never_comes_is_refused_with_that_reason(api: httpx.AsyncClient) -> None:
+    answer = await api.post("/schedules", json=NIGHTLY | {"cron": "0 0 30 2 *"})
+    assert answer.status_code == 422
+    assert "never comes: the month '2' has no day '30'" in answer.json()["detail"]

@@ -52,10 +52,17 @@ async def get_schedule(name: str, client: ClientDep) -> Any:
     return scheduling.schedule_answer(await client.schedule(name))
 
 
-@router.delete("/schedules/{name}", response_model=scheduling.Dropped, responses=NOT_FOUND)
-async def drop_schedule(name: str, client: ClientDep) -> Any:
-    """Forget a schedule; its jobs stay. One that is declared in code comes back when a worker starts."""
-    await client.drop_schedule(name)
+@router.delete("/schedules/{name}", response_model=scheduling.Dropped, responses={**NOT_FOUND, **NOT_NOW})
+async def drop_schedule(
+    name: str,
+    client: ClientDep,
+    force: Annotated[
+        bool, Query(description="Also if it is declared in code (that is in use no more).")
+    ] = False,
+) -> Any:
+    """Forget a schedule; its jobs stay. 409 for one that is declared in code: it would come back when a worker starts.
+    Pause it, or remove it from the code."""
+    await client.drop_schedule(name, force=force)
     return scheduling.Dropped(name=name, dropped=True)
 
 
