@@ -120,7 +120,7 @@ class TestDramatiqInProcesses(OnDramatiq, ProcessConformance):
         self, bench: Bench, crew: Crew
     ) -> None:
         worker = crew.start("dramatiq")
-        job = await bench.enqueue(name="job", seconds=1.0)
+        job = await bench.enqueue(name="job", seconds=60.0)
         await bench.begun("job")
         children = psutil.Process(worker.pid).children(recursive=True)
         os.kill(bench.witness.sights("job")[0].pid, signal.SIGKILL)

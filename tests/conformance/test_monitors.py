@@ -17,8 +17,8 @@ from tests.conformance.test_engines_rq import RQTransport
 from faena.testing.engines.base import PATIENCE
 from faena.testing.engines.bench import Bench, opened_bench
 from faena.testing.engines.processes import Crew
-from faena.testing.engines.witness import VARIABLE, Witness
 from faena.testing.servers import RedisServer
+from faena.testing.witness import VARIABLE, Witness
 
 __all__ = ["fresh_server", "redis_server"]
 

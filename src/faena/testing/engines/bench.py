@@ -15,7 +15,7 @@ from faena.ports.store import Store
 from faena.settings import Settings
 from faena.task import JobRequest
 from faena.testing.engines.base import PATIENCE, Transport
-from faena.testing.engines.witness import Witness, app
+from faena.testing.witness import Witness, app
 
 LEASE = 1.0
 REDELIVER_AFTER = 1.0
@@ -84,7 +84,7 @@ class Bench:
                 queues=queues, threads=threads, lease=lease, grace=5.0, redeliver_after=REDELIVER_AFTER
             ),
             settings=Settings.load(),
-            app_ref="faena.testing.engines.witness:app",
+            app_ref="faena.testing.witness:app",
         )
         running = asyncio.create_task(worker.run())
         try:

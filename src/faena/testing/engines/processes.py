@@ -18,8 +18,8 @@ import pytest_asyncio
 from faena.job import Job
 from faena.testing.engines.base import PATIENCE, Transport
 from faena.testing.engines.bench import LEASE, REDELIVER_AFTER, Bench, opened_bench
-from faena.testing.witness import APP, VARIABLE, Witness
 from faena.testing.engines.working import WorkerSuite
+from faena.testing.witness import APP, VARIABLE, Witness
 
 FAENA = "faena worker"
 COMMANDS: Mapping[str, Sequence[str]] = {FAENA: ("-m", "faena", "worker", "--threads", "4")}
@@ -142,7 +142,7 @@ class ProcessConformance(ProcessSuite):
     async def test_a_second_signal_stops_at_once_and_loses_nothing(
         self, bench: Bench, crew: Crew, command: str
     ) -> None:
-        worker, job = await _in_mid_job(bench, crew, command, seconds=2.0, FAENA_GRACE="60")
+        worker, job = await _in_mid_job(bench, crew, command, seconds=60.0, FAENA_GRACE="60")
         worker.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.5)  # two signals at the same moment would be one
         worker.send_signal(signal.SIGTERM)
@@ -154,7 +154,7 @@ class ProcessConformance(ProcessSuite):
     async def test_a_killed_workers_job_is_run_by_the_next(
         self, bench: Bench, crew: Crew, command: str
     ) -> None:
-        worker, job = await _in_mid_job(bench, crew, command, seconds=1.0)
+        worker, job = await _in_mid_job(bench, crew, command, seconds=60.0)
         _send_all(worker, signal.SIGKILL)
         await crew.end(worker)
         crew.start(command)
@@ -176,7 +176,7 @@ class ProcessConformance(ProcessSuite):
         self, bench: Bench, crew: Crew
     ) -> None:
         supervisor = crew.start(FAENA, "--processes", "2")
-        job = await bench.enqueue(name="job", seconds=1.0)
+        job = await bench.enqueue(name="job", seconds=60.0)
         await bench.begun("job")
         (sight,) = bench.witness.sights("job")
         assert sight.pid != supervisor.pid
