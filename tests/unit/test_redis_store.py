@@ -67,6 +67,19 @@ async def test_a_real_redis_is_asked(store: RedisStore) -> None:
     assert any("a restart loses every job" in warning for warning in told.warnings)
 
 
+async def test_the_writes_of_holders_that_lost_their_lease_are_counted(
+    store: RedisStore, jobs: JobFactory
+) -> None:
+    new = jobs.new()
+    await store.insert([new])
+    (claim,) = await store.claim([new.id], worker="w", lease=9, request="r")
+    stale = claim.job.token - 1
+    await store.report([Report(job_id=new.id, token=stale, number=1, progress=50)])
+    await store.extend([Lease(job_id=new.id, token=stale), Lease(job_id=new.id, token=stale + 1)], lease=9)
+    await store.finish([Outcome(job_id=new.id, token=stale, step=Step.COMPLETE)])
+    assert (await store.check()).details["stale_writes_refused"] == 3
+
+
 async def test_data_of_a_newer_faena_is_left_alone(store: RedisStore, empty_redis: RedisServer) -> None:
     assert store._line is not None
     await store._line("HSET", "faena:{faena}:meta", "schema", 99)

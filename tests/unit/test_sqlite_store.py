@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,12 +17,13 @@ import pytest
 from faena.errors import IllegalStep, StoreDown
 from faena.events import EventType, NewEvent
 from faena.job import NewJob, Outcome, Status, Step
-from faena.ports.records import Query, Report
+from faena.ports.records import Lease, Query, Report
 from faena.ports.store import StoreOptions
 from faena.stores.sqlite import clock as machine
 from faena.stores.sqlite import writer
 from faena.stores.sqlite.bell import Bell
 from faena.stores.sqlite.store import SQLiteStore
+from faena.testing.disk import Disk
 
 LONG = 30.0
 """Seconds within which a ring must come; a lost one shows as a failed test, not as a slow one."""
@@ -54,6 +56,22 @@ async def test_every_commit_waits_for_the_disk(make_store: Callable[[], SQLiteSt
     await store.open()
     details = (await store.check()).details
     assert (details["journal_mode"], details["synchronous"]) == ("wal", "full")
+
+
+async def test_the_writes_of_holders_that_lost_their_lease_are_counted(
+    make_store: Callable[[], SQLiteStore],
+) -> None:
+    store = make_store()
+    await store.open()
+    await store.insert([NewJob(id="1", task="work")])
+    (claim,) = await store.claim(["1"], worker="w", lease=9, request="r")
+    stale = claim.job.token - 1
+    await store.report([Report(job_id="1", token=stale, number=1, progress=50)])
+    await store.extend([Lease(job_id="1", token=stale), Lease(job_id="1", token=claim.job.token)], lease=9)
+    await store.finish([Outcome(job_id="1", token=stale, step=Step.COMPLETE)])
+    other = make_store()
+    await other.open()
+    assert (await other.check()).details["stale_writes_refused"] == 3
 
 
 async def test_a_file_made_by_a_newer_faena_is_refused(
@@ -236,6 +254,59 @@ async def test_a_writer_waits_its_turn_while_another_process_holds_the_lock(
     other.execute("COMMIT")
     other.close()
     assert (await inserting)[0].job.id == "a"
+
+
+async def test_opening_waits_for_another_process_without_holding_up_the_loop(
+    tmp_path: Path, make_store: Callable[[], SQLiteStore]
+) -> None:
+    await make_store().open()
+    other = apsw.Connection(str(tmp_path / "data" / "faena.db"))
+    other.execute("BEGIN IMMEDIATE")
+    store = make_store()
+    opening = asyncio.create_task(store.open())
+    await asyncio.sleep(0.05)
+    other.execute("COMMIT")  # only a loop that goes on comes here
+    other.close()
+    async with asyncio.timeout(LONG):
+        await opening
+    assert await store.get(["none"]) == [None]
+
+
+async def test_an_opening_that_is_cancelled_leaves_no_connection(
+    tmp_path: Path, make_store: Callable[[], SQLiteStore]
+) -> None:
+    await make_store().open()
+    other = apsw.Connection(str(tmp_path / "data" / "faena.db"))
+    other.execute("BEGIN IMMEDIATE")
+    opening = asyncio.create_task(make_store().open())
+    await asyncio.sleep(0.05)
+    opening.cancel()
+    asyncio.get_running_loop().call_later(0.05, other.execute, "COMMIT")
+    connections = len(apsw.connections())
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert len(apsw.connections()) < connections
+    other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+
+
+async def test_closing_waits_for_the_disk_without_holding_up_the_loop(tmp_path: Path) -> None:
+    disk, syncing, go_on = Disk(), asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    store = SQLiteStore(tmp_path / "faena.db", vfs=disk.name)
+    await store.open()
+    await store.insert([NewJob(id="a", task="t")])
+
+    def wait() -> None:
+        loop.call_soon_threadsafe(syncing.set)
+        assert go_on.wait(LONG)
+
+    disk.on_write = wait  # the checkpoint's
+    closing = asyncio.create_task(store.close())
+    async with asyncio.timeout(LONG):
+        await syncing.wait()
+        go_on.set()
+        await closing
 
 
 async def test_a_lock_that_is_never_given_back_is_reported(

@@ -302,6 +302,8 @@ class Ledger:
         changed = [(*place, delta) for place, delta in self._deltas.items() if delta]
         if changed:
             self.connection.executemany(_COUNT, changed)
+        if self.refused:
+            self.connection.execute(_REFUSED, (self.refused,))
         if self._told:
             self.connection.execute(
                 "INSERT INTO feed (at, told) VALUES (?, ?)", (self.now, b",".join(self._told))
