@@ -5,8 +5,6 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-import msgspec
-
 from faena.job import Record, Status
 
 
@@ -62,7 +60,3 @@ class Published(Record, frozen=True):
     told: tuple[Told, ...] = ()
     gap: bool = False
     """True when events between the given position and ``told`` are no longer in the log: resume from the jobs."""
-
-
-encode_event = msgspec.json.Encoder().encode
-"""Encode an `Event` (or anything JSON-like) to bytes."""
