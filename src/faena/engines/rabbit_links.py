@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from amqp import AMQPError, Channel, Connection, spec
+from amqp import __version__ as installed
 
 from faena.engines.onredis import check_version
 from faena.errors import InvalidSettings
@@ -30,6 +31,9 @@ Answer = TypeVar("Answer")
 def check_amqp(version: str) -> None:
     """Raise ImportError unless ``version`` is a py-amqp that this module was built for."""
     check_version("amqp", version, least=(5, 3), below=(6, 0), extra="rabbitmq")
+
+
+check_amqp(installed)
 
 
 def address(url: str) -> dict[str, Any]:
