@@ -50,7 +50,7 @@ def errors() -> str:
 
 
 def _class(name: str, found: type) -> str:
-    head = f"### {name}\n\n{_told(found)}"
+    head = f"### {name}\n\n{_plain(inspect.getdoc(found) or '')}"
     return f"{head}\n\n{lines}" if (lines := "\n".join(_members(name, found))) else head
 
 
@@ -160,13 +160,14 @@ def _shown(default: object) -> str:
 
 
 def _told(found: object) -> str:
-    return _plain(inspect.getdoc(found) or "")
+    """A docstring below a list's item."""
+    return _plain(inspect.getdoc(found) or "").replace("\n\n", "\n\n    ")
 
 
 def _plain(text: str) -> str:
     """A docstring as Markdown, in one paragraph each."""
     text = text.replace("``", "`")
-    return "\n\n  ".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

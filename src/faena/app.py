@@ -48,7 +48,10 @@ class Wiring(Protocol):
 
 
 class Faena(Registry):
-    """The registry of tasks and packs. Nothing is opened, and no setting read, before the first job."""
+    """The registry of tasks and packs: ``app = Faena()``. Nothing is opened, and no setting read, before the first job.
+
+    One application has one, in a module that those who enqueue and the workers import.
+    """
 
     def __init__(
         self, name: str = "faena", settings: Settings | None = None, *, wiring: Wiring | None = None
@@ -272,7 +275,8 @@ class Faena(Registry):
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Client]:
-        """Open a store and an engine for the running loop, and close them at the end."""
+        """Open a store and an engine for the running loop, and close them at the end: ``async with app.connect() as
+        client``."""
         from faena.client import Client
 
         store, engine = self.make_store(), self.make_engine()

@@ -206,7 +206,10 @@ class WaitTimeout(JobNotDone, TimeoutError):
 
 
 class Retry(FaenaError):
-    """Raise it in a task: this attempt failed, try again in ``after`` (seconds or a timedelta; None: the backoff)."""
+    """Raise it in a task: this attempt failed, try again in ``after`` (seconds or a timedelta; None: the backoff).
+
+    ``raise Retry("the server is busy", after=60)``
+    """
 
     def __init__(self, message: str = "", *, after: float | timedelta | None = None) -> None:
         self.after = after
@@ -214,7 +217,10 @@ class Retry(FaenaError):
 
 
 class Snooze(FaenaError):
-    """Raise it in a task: run again after ``after``; the attempt is not spent."""
+    """Raise it in a task: run again after ``after`` (seconds or a timedelta); the attempt is not spent.
+
+    ``raise Snooze(timedelta(minutes=5), "the file is not there yet")``
+    """
 
     def __init__(self, after: float | timedelta, message: str = "") -> None:
         self.after = after
@@ -226,7 +232,8 @@ class SoftTimeout(FaenaError, TimeoutError):
 
 
 class Cancelled(BaseException):
-    """The job was cancelled while it ran: clean up and let it pass."""
+    """The job was cancelled while it ran: clean up and let it pass. A `BaseException`: ``except Exception`` does not
+    catch it."""
 
 
 class FaenaWarning(UserWarning):

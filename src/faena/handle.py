@@ -34,7 +34,8 @@ class Jobs(Protocol):
 
 
 class JobHandle:
-    """A job as it stood when it was last looked at. `refresh` looks again; `wait` looks when it has ended.
+    """A job as it stood when it was last looked at. `refresh` looks again; `wait` looks when it has ended. Each verb
+    has an async twin (`arefresh`, `acancel`, `aretry`; of `wait`: `await_`).
 
     ``await handle`` waits and returns the result.
     """

@@ -25,7 +25,7 @@ _NAME: Final = re.compile(r"[\w.:-]{1,100}")
 
 
 class Limits(Record, frozen=True):
-    """What an attempt in a child process may use; None: no limit."""
+    """What an attempt in a child process may use: ``Limits(memory=512 * 2**20, cpu=60)``; None: no limit."""
 
     memory: int | None = None
     """Bytes above what the child needs at rest."""

@@ -114,7 +114,8 @@ class Registry:
 
 
 class Pack(Registry):
-    """A bundle of tasks. ``routes`` names a FastAPI router, ``"package.module:router"``, that the server mounts."""
+    """A bundle of tasks, for any app to include. ``routes`` names a FastAPI router, ``"package.module:router"``, that
+    the server mounts."""
 
     def __init__(self, name: str, *, routes: str | None = None) -> None:
         super().__init__(name)

@@ -22,7 +22,8 @@ LONGEST_KEY: Final = 200
 
 
 class Unique(Record, frozen=True):
-    """Of jobs that are the same, one: while it lives, and for ``keep`` from its enqueueing on."""
+    """Of jobs that are the same, one: while it lives, and for ``keep`` from its enqueueing on:
+    ``Unique(by=("order",), keep=3600)``."""
 
     by: By = ARGS
     """``"args"``: all arguments; a tuple of names: these; a function of the arguments (as JSON has them) that returns

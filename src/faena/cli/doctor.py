@@ -22,6 +22,7 @@ from faena.cli.checks import (
 from faena.cli.command import Command, command
 from faena.cli.desk import opened
 from faena.errors import FaenaError, InvalidSettings
+from faena.words import counted
 
 MARKS = {OK: "[green]✓[/green]", WARNING: "[yellow]![/yellow]", FAULT: "[red]✗[/red]"}
 
@@ -81,7 +82,8 @@ def _selection(cli: Command) -> Iterator[Finding]:
 
 def _application(cli: Command) -> Iterator[Finding]:
     name = cli.settings.app or "the shipped packs"
-    yield Finding(check="application", level=OK, told=f"{name}: {len(cli.app.tasks)} tasks")
+    tasks = counted(len(cli.app.tasks), "task")
+    yield Finding(check="application", level=OK, told=f"{name}: {tasks}")
     if cli.settings.app is None:
         from faena import shipped
 
@@ -120,8 +122,6 @@ def _faults(findings: Iterable[Finding]) -> int:
 
 def _print(cli: Command, findings: list[Finding]) -> None:
     from rich.markup import escape
-
-    from faena.words import counted
 
     for finding in findings:
         cli.console.print(
