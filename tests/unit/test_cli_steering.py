@@ -94,6 +94,7 @@ def test_a_queue_and_a_task_are_paused_and_resumed(run: Run) -> None:
     }  # fmt: skip
     lines = run("paused").stdout.splitlines()
     assert [line.split("  since ")[0] for line in lines] == ["queue slow", "task add"]
+    assert all(line.endswith(", 0 waiting") for line in lines)
     assert [one["queue"] for one in told(run("paused", "--json"))["paused"]] == ["slow", None]
     assert "slow (paused)" in run("queues").stdout
     assert {one["name"]: one["paused"] for one in told(run("queues", "--json"))["queues"]}["slow"] is True

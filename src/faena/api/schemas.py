@@ -10,8 +10,8 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from faena.events import Event, Told
-from faena.job import Failure, Job, OnConflict, Status
-from faena.ports.records import WorkerInfo
+from faena.job import WAITING, Failure, Job, OnConflict, Status
+from faena.ports.records import Count, WorkerInfo
 from faena.words import END_OF_CALENDAR
 
 
@@ -158,8 +158,21 @@ class EventList(BaseModel):
     events: list[EventAnswer]
 
 
-class TaskAnswer(BaseModel):
-    """A registered task."""
+class Tally(BaseModel):
+    """How many jobs there are of each status; `count` is what waits."""
+
+    count: int = 0
+    paused: bool = Field(False, description="No job of it is taken until it is resumed.")
+    scheduled: int = 0
+    pending: int = 0
+    processing: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class TaskAnswer(Tally):
+    """A registered task, and how many jobs of it there are."""
 
     name: str
     description: str | None
@@ -177,18 +190,10 @@ class TaskList(BaseModel):
     tasks: list[TaskAnswer]
 
 
-class QueueAnswer(BaseModel):
-    """A queue; `count` is what waits in it."""
+class QueueAnswer(Tally):
+    """A queue, and how many jobs of it there are."""
 
     name: str
-    count: int
-    paused: bool = Field(False, description="No job of it is taken until it is resumed.")
-    scheduled: int = 0
-    pending: int = 0
-    processing: int = 0
-    completed: int = 0
-    failed: int = 0
-    cancelled: int = 0
 
 
 class QueueList(BaseModel):
@@ -225,6 +230,17 @@ class WorkerList(BaseModel):
     """The live workers."""
 
     workers: list[WorkerAnswer]
+
+
+def tally(counts: Iterable[Count]) -> dict[str, int]:
+    """Add up how many jobs have each status, and how many wait."""
+    by_status = dict.fromkeys(Status, 0)
+    for one in counts:
+        by_status[one.status] += one.count
+    return {
+        "count": sum(by_status[status] for status in WAITING),
+        **{str(of): n for of, n in by_status.items()},
+    }
 
 
 def iso(at: float | None) -> datetime | None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from faena.api.schemas import MAX_DELAY, JobSummary, Text, iso, summaries
+from faena.api.schemas import MAX_DELAY, JobSummary, Text, iso, summaries, tally
 from faena.errors import InvalidOptions
 from faena.insights import Why
 from faena.job import Job, Status
-from faena.ports.records import Paused, Query
+from faena.ports.records import Count, Paused, Query
 
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 
@@ -144,6 +144,9 @@ class PausedAnswer(BaseModel):
     queue: str | None
     task: str | None
     since: datetime
+    waiting: int = Field(
+        description="How many of its jobs wait, those included that are scheduled for later."
+    )
 
 
 class PausedList(BaseModel):
@@ -165,14 +168,18 @@ def why_answer(why: Why) -> WhyAnswer:
     )
 
 
-def paused_list(paused: Iterable[Paused]) -> PausedList:
+def paused_list(paused: Iterable[Paused], counts: Sequence[Count]) -> PausedList:
     """Tell what is paused."""
-    told = ((one, iso(one.at)) for one in paused)
-    return PausedList(
-        paused=[PausedAnswer(queue=one.queue, task=one.task, since=at) for one, at in told if at is not None]
-    )
+    return PausedList(paused=[_paused(one, counts) for one in paused])
 
 
 def retried(jobs: Iterable[Job], left: int) -> RetriedAnswer:
     """Tell what a retry by filter came to."""
     return RetriedAnswer.model_construct(jobs=summaries(jobs), left=left)
+
+
+def _paused(one: Paused, counts: Sequence[Count]) -> PausedAnswer:
+    behind = (count for count in counts if one.queue == count.queue or one.task == count.task)
+    return PausedAnswer.model_construct(
+        queue=one.queue, task=one.task, since=iso(one.at), waiting=tally(behind)["count"]
+    )

@@ -140,17 +140,18 @@ def _resumed(changed: bool) -> str:
 
 
 async def _paused(cli: Command) -> None:
+    from faena.api.steering import paused_list
+
     async with opened(cli) as desk:
         found = await desk.client.paused()
+        told = paused_list(found, await desk.store.counts())
     if cli.as_json:
-        from faena.api.steering import paused_list
-
-        cli.print_json(paused_list(found).model_dump(mode="json"))
+        cli.print_json(told.model_dump(mode="json"))
         return
     if not found:
         cli.console.print("Nothing is paused.")
     from faena.words import when
 
-    for one in found:
+    for one, answer in zip(found, told.paused, strict=True):
         what, name = ("queue", one.queue) if one.queue is not None else ("task", one.task)
-        cli.console.print(f"{what} {name}  since {when(one.at)}", markup=False)
+        cli.console.print(f"{what} {name}  since {when(one.at)}, {answer.waiting} waiting", markup=False)

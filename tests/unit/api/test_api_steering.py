@@ -110,6 +110,15 @@ async def test_what_is_paused_is_listed_longest_first(api: httpx.AsyncClient) ->
     assert (await api.get("/paused")).json() == {"paused": []}
 
 
+async def test_a_pause_says_how_many_jobs_wait_behind_it(kit: Kit, api: httpx.AsyncClient) -> None:
+    await kit.enqueue()
+    await kit.enqueue("thumbnail", args={"media_id": 1}, delay=60)
+    await kit.start(args={"a": 2})
+    for target in ({"task": "add"}, {"queue": "media"}):
+        await api.post("/pause", json=target)
+    assert [one["waiting"] for one in (await api.get("/paused")).json()["paused"]] == [1, 1]
+
+
 @pytest.mark.parametrize("target", [{}, {"queue": "a", "task": "b"}, {"queue": ""}, {"worker": "w"}])
 async def test_a_pause_names_a_queue_or_a_task(api: httpx.AsyncClient, target: dict[str, str]) -> None:
     for verb in ("/pause", "/resume"):

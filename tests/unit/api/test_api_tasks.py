@@ -23,6 +23,16 @@ async def test_tasks_are_listed_with_the_schema_of_their_arguments(api: httpx.As
     assert "ctx" not in tasks["thumbnail"]["arguments"]["properties"]
 
 
+async def test_tasks_are_listed_with_the_counts_of_their_jobs(kit: Kit, api: httpx.AsyncClient) -> None:
+    await kit.enqueue()
+    await kit.start(args={"a": 2})
+    await kit.client.pause(task="add")
+    tasks = {task["name"]: task for task in (await api.get("/tasks")).json()["tasks"]}
+    add, thumbnail = tasks["add"], tasks["thumbnail"]
+    assert (add["count"], add["pending"], add["processing"], add["paused"]) == (1, 1, 1, True)
+    assert (thumbnail["count"], thumbnail["paused"]) == (0, False)
+
+
 async def test_each_task_has_a_typed_operation(api: httpx.AsyncClient) -> None:
     document = (await api.get("/openapi.json")).json()
     operation = document["paths"]["/tasks/ship.to/enqueue"]["post"]

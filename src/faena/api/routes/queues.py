@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from faena.api import schemas
 from faena.api.deps import AppDep, ClientDep
 from faena.insights import check_known
-from faena.job import WAITING, Status
 from faena.ports.records import Count
 
 router = APIRouter(tags=["queues"])
@@ -37,9 +36,5 @@ async def purge(queue: str, client: ClientDep, app: AppDep) -> Any:
 
 
 def _queue(name: str, counts: list[Count], *, paused: bool) -> dict[str, Any]:
-    by_status = dict.fromkeys(Status, 0)
-    for count in counts:
-        if count.queue == name:
-            by_status[count.status] += count.count
-    waiting = sum(by_status[status] for status in WAITING)
-    return {"name": name, "count": waiting, "paused": paused, **{str(of): n for of, n in by_status.items()}}
+    mine = schemas.tally(count for count in counts if count.queue == name)
+    return {"name": name, "paused": paused, **mine}

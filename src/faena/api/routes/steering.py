@@ -53,8 +53,8 @@ async def retry_many(
 
 @router.get("/paused", response_model=steering.PausedList)
 async def paused(client: ClientDep) -> Any:
-    """The queues and tasks that are paused, longest first."""
-    return steering.paused_list(await client.paused())
+    """The queues and tasks that are paused, longest first, and how many jobs wait behind each."""
+    return steering.paused_list(await client.paused(), await client.store.counts())
 
 
 @router.post("/pause", response_model=steering.Steered, responses=NOT_FOUND)

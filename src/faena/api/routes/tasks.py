@@ -15,15 +15,18 @@ from faena.api.idempotency import OnceDep
 from faena.api.paths import JobId
 from faena.api.routes.jobs import enqueue_request, json_bytes
 from faena.job import OnConflict
+from faena.ports.records import Count
 from faena.task import Task
 
 router = APIRouter(tags=["tasks"])
 
 
 @router.get("/tasks", response_model=schemas.TaskList)
-async def list_tasks(app: AppDep) -> Any:
-    """The registered tasks, each with the JSON schema of its arguments."""
-    return {"tasks": [_task(task) for _, task in sorted(app.tasks.items())]}
+async def list_tasks(client: ClientDep, app: AppDep) -> Any:
+    """The registered tasks, each with the JSON schema of its arguments and the counts of its jobs."""
+    counts = await client.store.counts()
+    paused = {one.task for one in await client.store.paused()}
+    return {"tasks": [_task(task, counts, paused=name in paused) for name, task in sorted(app.tasks.items())]}
 
 
 @router.post(
@@ -81,8 +84,9 @@ async def cancel_task(job_id: JobId, client: ClientDep, response: Response) -> A
     return await cancel_job(job_id, client, response)
 
 
-def _task(task: Task[Any, Any]) -> schemas.TaskAnswer:
+def _task(task: Task[Any, Any], counts: list[Count], *, paused: bool) -> schemas.TaskAnswer:
     options = task.options
+    mine = schemas.tally(count for count in counts if count.task == task.name)
     return schemas.TaskAnswer(
         name=task.name,
         description=inspect.cleandoc(task.__doc__) if task.__doc__ else None,
@@ -92,4 +96,6 @@ def _task(task: Task[Any, Any]) -> schemas.TaskAnswer:
         timeout=options.timeout,
         isolation=options.isolation,
         arguments=task.schema(),
+        paused=paused,
+        **mine,
     )
