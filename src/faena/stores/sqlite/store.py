@@ -101,20 +101,23 @@ class SQLiteStore:
         self._bells = bells
 
     async def open(self) -> None:
-        """Open or create the file. Raises `StoreDown` with what to do."""
+        """Open or create the file. Raises `StoreDown` with what to do. As `close`, it waits for the disk and for other
+        processes in a thread."""
+        thread = self._thread = ThreadPoolExecutor(1, "faena-search")
+        opening = asyncio.get_running_loop().run_in_executor(thread, self._open_all)
         try:
-            writing = self._prepare()
-            self._reader, self._searcher = self._connect(), self._connect()
-        except (apsw.Error, OSError) as error:
-            self._disconnect()
-            raise StoreDown(f"{self._path}: {as_faena_error(error)}") from error
-        except StoreDown:
-            self._disconnect()  # with its lock on the file
+            writing, self._reader, self._searcher = await opening
+        except BaseException as error:
+            await self.close()  # with its lock on the file
+            if isinstance(error, apsw.Error | OSError):
+                raise StoreDown(f"{self._path}: {as_faena_error(error)}") from error
             raise
-        self._thread = ThreadPoolExecutor(1, "faena-search")
         self._writer = Writer(
             writing, start=self._now, committed=self._ring, max_events=self._options.max_events
         )
+
+    def _open_all(self) -> tuple[apsw.Connection, apsw.Connection, apsw.Connection]:
+        return self._prepare(), self._connect(), self._connect()
 
     def _prepare(self) -> apsw.Connection:
         if tuple(map(int, apsw.sqlite_lib_version().split("."))) < OLDEST_SQLITE:
@@ -163,17 +166,19 @@ class SQLiteStore:
         if self._writer is not None:
             await self._writer.close()
             self._writer = None
-        if self._thread is not None:
-            self._thread.shutdown(wait=True)
-            self._thread = None
+        self._reader = self._searcher = None
         self._work_bell.close()
         self._feed_bell.close()
-        self._disconnect()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            try:
+                await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+            finally:
+                thread.shutdown(wait=True)
 
     def _disconnect(self) -> None:
         while self._connections:
             self._connections.pop().close()
-        self._reader = self._searcher = None
 
     def _now(self, connection: apsw.Connection) -> float:
         if self._machine is not None:
