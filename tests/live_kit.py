@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from faena.events import Event, EventType, Published, Told
 from faena.job import Job, Status
-from faena.live import Item, Stream
 from faena.ports.records import Story
+from faena.streams import Item, Stream
 
 JOB = "018f0000-0000-7000-8000-000000000001"
 OTHER = "018f0000-0000-7000-8000-000000000002"

@@ -29,13 +29,14 @@ from faena.errors import (
     WaitTimeout,
 )
 from faena.job import Job, NewJob, OnConflict, Record, Status
-from faena.live import Live, Snapshot
+from faena.live import Live
 from faena.making import MAX_ARGUMENTS, Maker, key_conflict
 from faena.options import JobOptions, QueueOptions
 from faena.ports.engine import Delivery, Engine
 from faena.ports.records import CancelResult, Inserted, Paused, Query
 from faena.ports.store import Store
 from faena.scheduling import Scheduling
+from faena.streams import Snapshot
 from faena.task import JobRequest, Task
 
 __all__ = ["CHUNK", "MAX_ARGUMENTS", "Client", "JobRequest", "Retried"]

@@ -11,7 +11,8 @@ from faena import live as live_module
 from faena.errors import NotFound, StoreDown
 from faena.events import Event, EventType, Told
 from faena.job import Status
-from faena.live import Buffer, JobStream, Lagged, Live, Snapshot
+from faena.live import Live
+from faena.streams import Buffer, JobStream, Lagged, Snapshot
 from live_kit import JOB, OTHER, ScriptedLog, rest, seqs, settled, take
 
 

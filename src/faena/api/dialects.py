@@ -7,7 +7,7 @@ from typing import Any
 from faena.api import schemas
 from faena.errors import NotFound
 from faena.events import EventType, Told
-from faena.live import Item, Lagged, Snapshot
+from faena.streams import Item, Lagged, Snapshot
 
 CHANNEL = "ws_channel:"
 

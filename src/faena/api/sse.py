@@ -11,7 +11,8 @@ from starlette.responses import Response, StreamingResponse
 
 from faena.api import schemas
 from faena.errors import FaenaError
-from faena.live import Item, JobStream, Live, Snapshot
+from faena.live import Live
+from faena.streams import Item, JobStream, Snapshot
 
 KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which a comment shows that the line still stands."""

@@ -28,7 +28,8 @@ from faena.api import dialects
 from faena.api.deps import services_of
 from faena.api.paths import job_id_of
 from faena.errors import FaenaError, NotFound, Unavailable
-from faena.live import Item, Live, Stream
+from faena.live import Live
+from faena.streams import Item, Stream
 
 router = APIRouter()
 log = logging.getLogger(__name__)
