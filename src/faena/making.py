@@ -13,6 +13,7 @@ from faena.job import Gate, Job, NewJob, OnConflict
 from faena.options import QueueOptions
 from faena.rates import Plan, Rule, rules
 from faena.task import JobRequest, Task
+from faena.unique import kept
 
 MAX_ARGUMENTS: Final = 4 * 1024 * 1024
 """Bytes of JSON that the arguments of one job may be."""
@@ -144,8 +145,8 @@ def _key(task: Task[Any, Any], request: JobRequest, args: bytes) -> str | None:
 
 def _key_kept(task: Task[Any, Any], request: JobRequest) -> float:
     if request.keep_key is not None:
-        return seconds(request.keep_key)
-    return 0.0 if task.unique is None or not request.unique else seconds(task.unique.keep)
+        return kept(request.keep_key)
+    return 0.0 if task.unique is None or not request.unique else kept(task.unique.keep)
 
 
 def _on_conflict(task: Task[Any, Any], request: JobRequest) -> OnConflict:

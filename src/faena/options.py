@@ -12,7 +12,7 @@ from faena.durations import Duration, seconds
 from faena.errors import InvalidOptions
 from faena.job import OnConflict, Record
 from faena.rates import AtOnceLike, RateLike, limit_faults
-from faena.unique import UniqueLike, conflict_faults, keep_faults, unique_faults
+from faena.unique import Keep, UniqueLike, conflict_faults, keep_faults, unique_faults
 
 Isolation: TypeAlias = Literal["none", "process"]
 
@@ -96,8 +96,8 @@ class JobOptions(Record, frozen=True):
     """When the job is due: an aware datetime."""
     key: str | None = None
     """The idempotency key, unique among the live jobs of a task."""
-    keep_key: Duration | None = None
-    """From now on, for which the key is held even if the job ends sooner (math.inf: for ever)."""
+    keep_key: Keep | None = None
+    """From now on, for which the key is held even if the job ends sooner; ``"forever"`` is one, too."""
     on_conflict: OnConflict | str | None = None
     """What becomes of the job when another one holds its key: ``return``, ``refuse``, ``replace``, ``debounce``."""
     rate: RateLike | None = None

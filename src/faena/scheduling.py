@@ -94,7 +94,7 @@ class Scheduling:
         return _known(name, await self.store.steer_schedule(name, paused=False, next_at=next_at))
 
     async def drop_schedule(self, name: str, *, force: bool = False) -> None:
-        """Forget a schedule; its jobs stay. Raises `UnknownSchedule`, and, without ``force``, `Conflict` for one that an
+        """Forget a schedule; its jobs stay. Raises `UnknownSchedule`, and `Conflict` (but by ``force``) for one that an
         app declares in its code: that app's next worker would bring it back."""
         place = _declared_in(await self.schedule(name))
         if place is not None and not force:

@@ -18,7 +18,7 @@ from faena.errors import FaenaWarning, InvalidOptions, InvalidResult
 from faena.job import Idempotency, OnConflict
 from faena.options import Isolation, JobOptions, Limits, TaskOptions
 from faena.rates import AtOnceLike, RateLike, names_of, rules, unknown_names
-from faena.unique import ARGS, Unique, as_unique
+from faena.unique import ARGS, Keep, Unique, as_unique
 
 if TYPE_CHECKING:
     from faena.handle import JobHandle
@@ -82,7 +82,7 @@ class Prepared(Generic[P]):
         delay: Duration | None = None,
         at: datetime | None = None,
         key: str | None = None,
-        keep_key: Duration | None = None,
+        keep_key: Keep | None = None,
         on_conflict: OnConflict | str | None = None,
         rate: RateLike | None = None,
         at_once: AtOnceLike | None = None,
@@ -94,7 +94,7 @@ class Prepared(Generic[P]):
         """Return the same with these options set besides; raises `InvalidOptions` at once.
 
         ``priority`` -1000 to 1000, higher first; ``delay`` from now, or ``at`` an aware datetime; ``key`` makes
-        the job the only live one of its task with that key (``keep_key``: for that long, even if it ends sooner;
+        the job the only live one of its task with that key (``keep_key``: so long, or ``"forever"``, even if it ends;
         ``on_conflict``: return, refuse, replace or debounce the holder); ``rate`` and ``at_once`` take the place of
         the task's; ``max_retries`` are the attempts after the first.
         """
@@ -255,7 +255,7 @@ class Task(Generic[P, R]):
         delay: Duration | None = None,
         at: datetime | None = None,
         key: str | None = None,
-        keep_key: Duration | None = None,
+        keep_key: Keep | None = None,
         on_conflict: OnConflict | str | None = None,
         rate: RateLike | None = None,
         at_once: AtOnceLike | None = None,

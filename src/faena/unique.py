@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -16,8 +17,12 @@ from faena.rates import field_faults
 By: TypeAlias = str | tuple[str, ...] | Callable[[Mapping[str, Any]], str | None]
 """What makes a job the same as another one."""
 
+Keep: TypeAlias = Duration | Literal["forever"]
+"""For how long a key is held from the enqueueing on: seconds, a timedelta, or ``"forever"`` (the same as math.inf)."""
+
 ARGS: Final = "args"
 """All of the arguments."""
+FOREVER: Final = "forever"
 LONGEST_KEY: Final = 200
 
 
@@ -28,9 +33,8 @@ class Unique(Record, frozen=True):
     by: By = ARGS
     """``"args"``: all arguments; a tuple of names: these; a function of the arguments (as JSON has them) that returns
     the key's text, or None for a job that has no key."""
-    keep: Duration = 0.0
-    """Seconds (or a timedelta; math.inf: for ever) from the enqueueing for which the key is held even if the job ends
-    sooner."""
+    keep: Keep = 0.0
+    """From the enqueueing on, for which the key is held even if the job ends sooner."""
     on_conflict: OnConflict | str = OnConflict.RETURN
     """``return`` the other job, ``refuse``, ``replace`` or ``debounce`` it; see `OnConflict`."""
 
@@ -77,14 +81,21 @@ def unique_faults(unique: object) -> Iterator[str]:
         yield from field_faults("unique", unique)
 
 
+def kept(keep: Keep) -> float:
+    """Return for how many seconds a key is held; math.inf: for ever."""
+    return math.inf if keep == FOREVER else seconds(keep)
+
+
 def keep_faults(name: str, keep: object) -> Iterator[str]:
     """Yield what is wrong with the time for which a key is held."""
+    if keep == FOREVER:
+        return
     try:
         length = seconds(keep)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         length = -1.0
     if isinstance(keep, bool | str) or not length >= 0:
-        yield f"{name}={keep!r} must be zero or more (seconds, a timedelta, or math.inf)"
+        yield f'{name}={keep!r} must be zero or more (seconds or a timedelta), or "forever"'
 
 
 def conflict_faults(on_conflict: object) -> Iterator[str]:

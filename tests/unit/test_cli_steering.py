@@ -231,6 +231,9 @@ def test_a_key_is_kept_and_a_conflict_decided(run: Run) -> None:
     second = enqueued(run, *flags)
     assert first != second
     assert told(run("show", first, "--json"))["status"] == "cancelled"
+    assert enqueued(run, "--key", "e", "--keep-key", "forever")
+    assert '"forever"' in refused(run("enqueue", "add", "left=1", "--key", "k", "--keep-key", "-1"), 2)
+    assert "forever" in refused(run("enqueue", "add", "left=1", "--key", "k", "--keep-key", "ever"), 2)
 
 
 def test_the_doctor_names_waiting_tasks_that_no_worker_lists(run: Run) -> None:

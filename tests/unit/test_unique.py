@@ -49,7 +49,8 @@ def test_a_key_may_be_made_by_a_function() -> None:
 def test_how_long_a_key_is_held_and_what_a_conflict_does_go_with_the_job() -> None:
     job = a_job(Unique(keep=timedelta(hours=1), on_conflict="replace"))
     assert (job.key_kept, job.on_conflict) == (3600.0, OnConflict.REPLACE)
-    assert a_job(Unique(keep=math.inf)).key_kept == math.inf
+    assert a_job(Unique(keep=math.inf)).key_kept == a_job(Unique(keep="forever")).key_kept == math.inf
+    assert a_job(None, key="k", keep_key="forever").key_kept == math.inf
     assert a_job("args").key_kept == 0.0
 
 

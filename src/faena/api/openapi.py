@@ -22,8 +22,8 @@ OPTIONS: Mapping[str, tuple[dict[str, Any], str]] = {
     "at": ({"type": "string", "format": "date-time"}, "When the job is due, with a time zone."),
     "key": ({"type": "string"}, "Unique among the task's live jobs."),
     "keep_key": (
-        {"type": "number", "minimum": 0},
-        "Seconds for which it is held even if the job ends sooner.",
+        {"anyOf": [{"type": "number", "minimum": 0}, {"const": "forever"}], "examples": [86400, "forever"]},
+        "Seconds for which it is held even if the job ends sooner, or `forever`.",
     ),
     "on_conflict": (
         {"type": "string", "enum": [str(one) for one in OnConflict]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -27,6 +27,7 @@ def _encodable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_encodable)]
 MAX_DELAY = 10 * 365 * 86400.0
+KeepKey = Annotated[float, Field(ge=0, le=MAX_DELAY, allow_inf_nan=False)] | Literal["forever"]
 
 
 class JobOrder(BaseModel):
@@ -41,8 +42,10 @@ class JobOrder(BaseModel):
     delay: float | None = Field(None, ge=0, le=MAX_DELAY, description="Seconds until the job is due.")
     at: datetime | None = Field(None, description="When the job is due, with a time zone; excludes `delay`.")
     key: Text | None = Field(None, description="Unique among the task's live jobs.")
-    keep_key: float | None = Field(
-        None, ge=0, le=MAX_DELAY, description="Seconds for which the key is held even if the job ends sooner."
+    keep_key: KeepKey | None = Field(
+        None,
+        description='Seconds for which the key is held even if the job ends sooner, or "forever".',
+        examples=[86400, "forever"],
     )
     on_conflict: OnConflict | None = Field(
         None, description="What becomes of the job when another one holds its key."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -87,7 +87,8 @@ def enqueue(
     delay: Annotated[float | None, typer.Option(min=0, help="Seconds until it is due.")] = None,
     key: Annotated[str | None, typer.Option(help="Unique among the task's live jobs.")] = None,
     keep_key: Annotated[
-        float | None, typer.Option(min=0, help="Seconds for which the key is held even if it ends sooner.")
+        str | None,
+        typer.Option(help="Seconds for which the key is held even if it ends sooner, or forever."),
     ] = None,
     on_conflict: Annotated[
         OnConflict | None, typer.Option(help="What becomes of it when another job holds the key.")
@@ -105,7 +106,7 @@ def enqueue(
         priority=priority,
         delay=delay,
         key=key,
-        keep_key=keep_key,
+        keep_key=None if keep_key is None else _keep(keep_key),
         on_conflict=on_conflict,
     )
     cli.run(_enqueue(cli, request, wait=wait))
@@ -174,6 +175,15 @@ def parse_arguments(pairs: list[str], whole: str | None) -> dict[str, Any]:
             raise InvalidOptions(f"{pair!r} is no argument: write name=value")
         given[name] = _value(value)
     return dict(given)
+
+
+def _keep(text: str) -> float | Literal["forever"]:
+    if text == "forever":
+        return "forever"
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidOptions(f"--keep-key must be seconds, or forever, not {text!r}") from None
 
 
 def _value(text: str) -> Any:

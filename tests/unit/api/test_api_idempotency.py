@@ -140,3 +140,36 @@ async def test_fifty_requests_at_once_make_one_job(stored: Kit) -> None:
     assert len({answer.content for answer in answers}) == 1
     assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
     assert sum(count.count for count in await stored.store.counts()) == 1
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/tasks/add/enqueue?key=k&keep_key=forever"])
+async def test_a_key_is_kept_for_ever_in_the_same_word_as_in_code(stored: Kit, path: str) -> None:
+    order = {"key": "k", "keep_key": "forever", **ORDER} if path == "/jobs" else ORDER["args"]
+    async with http(stored.api) as api:
+        job_id = (await api.post(path, json=order)).json()["job_id"]
+        await stored.claim(job_id)
+        await stored.complete(job_id, 3)
+        assert (await api.get(f"/jobs/{job_id}")).json()["expires_at"] is None
+        again = (await api.post(path, json=order)).json()
+        assert (again["duplicate"], again["job_id"]) == (True, job_id)
+
+
+@pytest.mark.parametrize("keep_key", ["for ever", -1, "inf", 1e12])
+async def test_another_word_for_ever_is_refused_and_the_right_one_is_told(
+    api: httpx.AsyncClient, keep_key: object
+) -> None:
+    answer = await api.post("/jobs", json={**ORDER, "key": "k", "keep_key": keep_key})
+    assert answer.status_code == 422
+    assert "'forever'" in answer.json()["detail"]
+    query = {"key": "k", "keep_key": str(keep_key)}
+    assert (await api.post("/tasks/add/enqueue", json={"a": 1}, params=query)).status_code == 422
+
+
+async def test_the_word_for_ever_is_in_the_schema_with_an_example(api: httpx.AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+    kept = document["components"]["schemas"]["JobOrder"]["properties"]["keep_key"]
+    assert "forever" in kept["examples"]
+    options = {
+        one["name"]: one["schema"] for one in document["paths"]["/tasks/add/enqueue"]["post"]["parameters"]
+    }
+    assert {"const": "forever"} in options["keep_key"]["anyOf"]

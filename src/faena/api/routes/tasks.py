@@ -43,7 +43,7 @@ async def enqueue_task(
     delay: Annotated[float | None, Query(ge=0, le=schemas.MAX_DELAY, allow_inf_nan=False)] = None,
     at: datetime | None = None,
     key: str | None = None,
-    keep_key: Annotated[float | None, Query(ge=0, le=schemas.MAX_DELAY, allow_inf_nan=False)] = None,
+    keep_key: schemas.KeepKey | None = None,
     on_conflict: OnConflict | None = None,
     timeout: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
     max_retries: Annotated[int | None, Query(ge=0)] = None,
