@@ -60,6 +60,7 @@ class Plan:
     """The least and the most seconds between two of them."""
     longest: float = 0.02
     """Seconds that a job takes at most; a quarter of that at least."""
+    processes: int = PROCESSES
 
 
 @dataclass
@@ -98,7 +99,7 @@ class Run:
 
 
 class Crew:
-    """`faena worker --processes 4` for as long as the block lasts; its supervisor may be killed, too."""
+    """`faena worker --processes N` for as long as the block lasts; its supervisor may be killed, too."""
 
     def __init__(
         self,
@@ -108,10 +109,11 @@ class Crew:
         threads: int,
         redis: str | None,
         module: str = "bench.tasks",
+        processes: int = PROCESSES,
     ) -> None:
         store = "sqlite" if redis is None else "redis"
         self._command = worker_command(
-            folder, engine=engine, threads=threads, processes=PROCESSES, store=store, module=module
+            folder, engine=engine, threads=threads, processes=processes, store=store, module=module
         )
         told = {"LEASE": LEASE, "REDELIVER_AFTER": REDELIVER_AFTER, "MAX_CRASHES": 50}
         self._env = environment(redis) | {f"FAENA_{name}": str(value) for name, value in told.items()}
@@ -181,7 +183,7 @@ async def disturb(
         await asyncio.sleep(chance.uniform(*plan.pause))
         stop = len(done.stopped) < plan.stops and (len(done.killed) >= plan.kills or chance.random() < 0.3)
         pid = one_of(crew, chance, runs=runs, but=asleep)
-        if stop and len(asleep) < PROCESSES - 1 and send(pid, signal.SIGSTOP):
+        if stop and len(asleep) < plan.processes - 1 and send(pid, signal.SIGSTOP):
             assert pid is not None
             asleep.add(pid)
             done.stopped.append(pid)
@@ -216,7 +218,7 @@ async def feed_and_disturb(
     runs = folder / "runs"
     runs.mkdir()
     async with app_in(folder, engine=plan.engine, redis=url).connect() as client:
-        with Crew(folder, engine=plan.engine, threads=2, redis=url) as crew:
+        with Crew(folder, engine=plan.engine, threads=2, redis=url, processes=plan.processes) as crew:
             disturbing = asyncio.create_task(disturb(crew, plan, runs=runs, chance=chance, redis=redis))
             sent = 0
             while sent < plan.jobs:
@@ -331,6 +333,7 @@ def prove(
     restarts: int = 0,
     pause: tuple[float, float] = STORM,
     longest: float = 0.02,
+    processes: int = PROCESSES,
     seed: int,
     on_redis: bool = False,
 ) -> dict[str, object]:
@@ -340,7 +343,7 @@ def prove(
     nothing that it acknowledged. An enqueue whose answer was lost may have been carried out all the same: with
     restarts there may be more jobs stored than were acknowledged, never fewer.
     """
-    plan = Plan(engine, jobs, kills, stops, supervisors, restarts, pause, longest)
+    plan = Plan(engine, jobs, kills, stops, supervisors, restarts, pause, longest, processes)
     with scratch() as folder, contextlib.ExitStack() as stack:
         redis: RedisServer | None = None
         if on_redis:

@@ -158,7 +158,7 @@ def test_a_server_and_a_worker_that_disagree_say_so_loudly(
     server = start("api", "--port", "0", "--json", FAENA_ENGINE="dramatiq")
     assert server.stdout is not None
     told = json.loads(server.stdout.readline())
-    worker = start("worker", "--json", FAENA_ENGINE="rq")
+    worker = start("worker", "--json", FAENA_ENGINE="rq", FAENA_REDELIVER_AFTER="0.5")
     assert worker.stdout is not None
     worker.stdout.readline()
     with httpx.Client(base_url=told["address"], timeout=30) as http:
