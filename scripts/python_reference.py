@@ -160,8 +160,8 @@ def _shown(default: object) -> str:
 
 
 def _told(found: object) -> str:
-    """A docstring below a list's item."""
-    return _plain(inspect.getdoc(found) or "").replace("\n\n", "\n\n    ")
+    """A docstring as a list's item: one paragraph, for some readers of Markdown lose the rest of the list after two."""
+    return _plain(inspect.getdoc(found) or "").replace("\n\n", " ")
 
 
 def _plain(text: str) -> str:
