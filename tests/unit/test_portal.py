@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -129,6 +130,20 @@ def test_what_opening_raises_reaches_the_caller_and_the_next_call_tries_again() 
     app.close()
 
 
+def test_threads_that_come_while_it_is_opened_fail_together_and_not_one_after_another() -> None:
+    app, wiring = memory_app()
+    app.task(double)
+    wiring.store = hanging = Hanging()  # type: ignore[assignment]
+    with ThreadPoolExecutor(4) as threads:
+        calls = [threads.submit(lambda: app.tasks["double"].enqueue(number=1)) for _ in range(4)]
+        assert hanging.asked.wait(10)
+        until_waiting(app, 3)
+        hanging.go_on.set()
+        for call in calls:
+            assert isinstance(call.exception(10), StoreDown)
+    assert wiring.opened == 1
+
+
 class Broken:
     def beside(self) -> Broken:
         return self
@@ -137,6 +152,29 @@ class Broken:
         raise StoreDown("no such disk")
 
     async def close(self) -> None: ...
+
+
+class Hanging(Broken):
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    async def open(self) -> None:
+        self.asked.set()
+        await asyncio.to_thread(self.go_on.wait, 10)
+        raise StoreDown("it hangs")
+
+
+def until_waiting(app: Faena, count: int) -> None:
+    """Return when ``count`` threads wait for the portal that is being opened."""
+    deadline = time.monotonic() + 10
+    portals = app._portals
+    assert portals is not None
+    while (
+        sum(1 for frame in sys._current_frames().values() if frame.f_code is portals.get.__func__.__code__)
+        < count
+    ):
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
 
 
 async def test_a_cancelled_await_cancels_its_call(wired: tuple[Faena, MemoryWiring]) -> None:
@@ -206,6 +244,32 @@ def test_at_exit_what_was_opened_is_closed(tmp_path: Path) -> None:
         [sys.executable, "-W", "error", script], capture_output=True, text=True, env=environment, timeout=60
     )
     assert (ran.stdout.split(), ran.stderr, ran.returncode) == (["pending", "closed"], "", 0)
+
+
+def test_a_script_on_the_embedded_store_ends_without_a_word(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent("""
+            from faena import Faena
+
+            app = Faena()
+
+            @app.task
+            def job() -> None: ...
+
+            print(job.enqueue().status)
+        """)
+    )
+    settings = {"FAENA_STORE": "sqlite", "FAENA_ENGINE": "direct", "FAENA_DATA_DIR": str(tmp_path / "data")}
+    ran = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **settings},
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("pending\n", "", 0)
 
 
 def test_opening_is_of_the_portals_own_loop() -> None:

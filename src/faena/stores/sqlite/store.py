@@ -172,7 +172,11 @@ class SQLiteStore:
         thread, self._thread = self._thread, None
         if thread is not None:
             try:
-                await asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+                closing = asyncio.get_running_loop().run_in_executor(thread, self._disconnect)
+            except RuntimeError:  # at the interpreter's exit, when threads take no more work
+                self._disconnect()
+            else:
+                await closing
             finally:
                 thread.shutdown(wait=True)
 
