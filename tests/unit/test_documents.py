@@ -12,15 +12,20 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from typer.main import get_command
 
 import faena
 from faena.cli import build
+from faena.settings import Settings, env_name
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)(?:#[^)]*)?\)")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+OTHER_VARIABLES = {"FAENA_CONFIG", "FAENA_HISTORIES"}
+"""Which are read elsewhere than in the settings."""
 
 
 def name_of(path: Path) -> str:
@@ -132,6 +137,31 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
     pages = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
     assert [page for page in pages if f": {page}\n" not in navigation] == []
+
+
+def test_what_deploying_shows_is_there() -> None:
+    page = (ROOT / "docs" / "operating" / "deploying.md").read_text("utf-8")
+    blocks = [(kind, body) for kind, body in BLOCK.findall(page) if kind in ("ini", "yaml")]
+    (compose,) = (yaml.safe_load(body) for kind, body in blocks if kind == "yaml")
+    services = [one for one in compose["services"].values() if one.get("command", [""])[0] == "faena"]
+    lines = [one["command"] for one in services]
+    lines += [line.split()[1:] for _, body in blocks for line in re.findall(r"/bin/(faena .*)", body)]
+    commands = get_command(build()).commands  # type: ignore[attr-defined]
+    assert (
+        {line[1] if line[0] == "faena" else line[0] for line in lines} == {"worker", "api"} <= set(commands)
+    )
+    named = {name for one in services for name in one["environment"]}
+    named |= {name for _, body in blocks for name in re.findall(r"^([A-Z][A-Z_]+)=", body, re.MULTILINE)}
+    assert named <= {env_name(field) for field in Settings.model_fields}
+
+
+SETTING = re.compile(r"\b(?:FAENA|COATI|API|REDIS|QUEUE|RESULT|FAILURE|TASK|IDEMP)_[A-Z_]+\b")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_setting_that_a_document_names_exists(path: Path) -> None:
+    known = {env_name(field) for field in Settings.model_fields} | OTHER_VARIABLES
+    assert set(SETTING.findall(path.read_text("utf-8"))) <= known
 
 
 def test_what_troubleshooting_quotes_is_what_faena_says() -> None:
