@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
+from time import monotonic
 from typing import Final, TypeVar
 
 from faena.client import Client
@@ -126,14 +127,20 @@ class Portals:
         self._inherited: list[Portal] = []
         """Of the parent process: kept, since letting go of them would close its connections from here."""
         self._locks = {os.getpid(): threading.Lock()}
+        self._fault: FaenaError | None = None
+        self._fault_at = 0.0
+        """What the last opening failed with, and when, by the monotonic clock."""
 
     def get(self) -> Portal:
-        """Return this process's portal."""
-        portal = self._current
+        """Return this process's portal. Threads that come while it is opened wait for the same end, be it a failure:
+        where the store is down they do not try one after another."""
+        portal, asked_at = self._current, monotonic()
         if portal is not None and portal.alive:
             return portal
         with self._lock():
             if self._current is None or not self._current.alive:
+                if self._fault is not None and self._fault_at > asked_at:
+                    raise self._fault
                 self._replace()
             assert self._current is not None
             return self._current
@@ -148,8 +155,12 @@ class Portals:
     def _replace(self) -> None:
         if self._current is not None and self._current.pid != os.getpid():
             self._inherited.append(self._current)
-        self._current = None
-        self._current = Portal(self._connect)
+        self._current = self._fault = None
+        try:
+            self._current = Portal(self._connect)
+        except FaenaError as error:
+            self._fault, self._fault_at = error, monotonic()
+            raise
 
     def _lock(self) -> threading.Lock:
         """A fork may have copied a lock that a thread of the parent holds, so each process has its own."""
