@@ -23,9 +23,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 """The parts of the page; every other public name is an error, and in the tree."""
 
 INNER: Mapping[str, frozenset[str]] = {
-    "Faena": frozenset(
-        {"submit", "ask", "close", "use", "on", "make_store", "make_engine", "look", "ended", "settings"}
-    ),
+    "Faena": frozenset({"submit", "ask", "close", "use", "on", "make_store", "make_engine", "settings"}),
     "Task": frozenset({"rules", "context_parameter", "submitter", "refuse_unknown_names", "bound_to"})
     | {"dump_args", "adopt_args", "load_args", "dump_result"},
     "JobRequest": frozenset({"idempotency", "key_bound", "origin", "unique"}),

@@ -10,9 +10,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
-from faena.durations import Duration, seconds
+from faena.durations import Duration
 from faena.errors import InvalidOptions
-from faena.handle import JobHandle
+from faena.handle import JobHandle, ended
 from faena.options import QueueOptions
 from faena.pack import Pack, Registry
 from faena.rates import AtOnceLike, RateLike
@@ -22,7 +22,6 @@ from faena.task import JobRequest, Submitter, Task
 if TYPE_CHECKING:
     from faena.client import Client
     from faena.insights import Why
-    from faena.job import Job
     from faena.portal import Portal, Portals
     from faena.ports.engine import Engine
     from faena.ports.records import CancelResult, Inserted
@@ -150,89 +149,75 @@ class Faena(Registry):
 
     def submit(self, requests: Sequence[JobRequest]) -> list[JobHandle]:
         """Store jobs and hand them to the engine; blocks. `Task.enqueue` and `Task.enqueue_many` come here."""
-        return self._handles(self._portal().call(lambda client: _submit(client, requests)))
+        return self._handles(self.ask(lambda client: _submit(client, requests)))
 
     async def asubmit(self, requests: Sequence[JobRequest]) -> list[JobHandle]:
         """Store jobs and hand them to the engine, from any event loop."""
-        return self._handles(await self._portal().acall(lambda client: _submit(client, requests)))
+        return self._handles(await self.aask(lambda client: _submit(client, requests)))
 
     def get(self, job_id: str) -> JobHandle:
         """Return a job; raises `NotFound`."""
-        return JobHandle(self.look(job_id), self)
+        return JobHandle(self.ask(lambda client: client.get(job_id)), self)
 
     async def aget(self, job_id: str) -> JobHandle:
         """Return a job; raises `NotFound`."""
-        return JobHandle(await self.alook(job_id), self)
+        return JobHandle(await self.aask(lambda client: client.get(job_id)), self)
 
     def cancel(self, job_id: str) -> CancelResult:
         """Cancel a waiting job at once, ask a running one to stop; raises `NotFound`."""
-        return self._portal().call(lambda client: client.cancel(job_id))
+        return self.ask(lambda client: client.cancel(job_id))
 
     async def acancel(self, job_id: str) -> CancelResult:
         """Cancel a waiting job at once, ask a running one to stop; raises `NotFound`."""
-        return await self._portal().acall(lambda client: client.cancel(job_id))
+        return await self.aask(lambda client: client.cancel(job_id))
 
     def retry(self, job_id: str) -> JobHandle:
         """Run a job that has ended once more, as a new job; raises `NotFound`, `Conflict`."""
-        return self._handle(self._portal().call(lambda client: client.retry(job_id)))
+        return self._handle(self.ask(lambda client: client.retry(job_id)))
 
     async def aretry(self, job_id: str) -> JobHandle:
         """Run a job that has ended once more, as a new job; raises `NotFound`, `Conflict`."""
-        return self._handle(await self._portal().acall(lambda client: client.retry(job_id)))
+        return self._handle(await self.aask(lambda client: client.retry(job_id)))
 
     def pause(self, *, queue: str | None = None, task: str | None = None) -> bool:
         """Start no more jobs of a queue, or of a task; those that run go on. False: it was paused already."""
-        return self._portal().call(lambda client: client.pause(queue=queue, task=task))
+        return self.ask(lambda client: client.pause(queue=queue, task=task))
 
     async def apause(self, *, queue: str | None = None, task: str | None = None) -> bool:
         """Start no more jobs of a queue, or of a task; those that run go on. False: it was paused already."""
-        return await self._portal().acall(lambda client: client.pause(queue=queue, task=task))
+        return await self.aask(lambda client: client.pause(queue=queue, task=task))
 
     def resume(self, *, queue: str | None = None, task: str | None = None) -> bool:
         """Start jobs of a queue, or of a task, again. False: it was not paused."""
-        return self._portal().call(lambda client: client.resume(queue=queue, task=task))
+        return self.ask(lambda client: client.resume(queue=queue, task=task))
 
     async def aresume(self, *, queue: str | None = None, task: str | None = None) -> bool:
         """Start jobs of a queue, or of a task, again. False: it was not paused."""
-        return await self._portal().acall(lambda client: client.resume(queue=queue, task=task))
+        return await self.aask(lambda client: client.resume(queue=queue, task=task))
 
     def why(self, job_id: str) -> Why:
         """Say why a job is not running; raises `NotFound`."""
-        return self._portal().call(lambda client: client.why(job_id))
+        return self.ask(lambda client: client.why(job_id))
 
     async def awhy(self, job_id: str) -> Why:
         """Say why a job is not running; raises `NotFound`."""
-        return await self._portal().acall(lambda client: client.why(job_id))
+        return await self.aask(lambda client: client.why(job_id))
 
     def wait(self, job_id: str, timeout: Duration | None = None) -> Any:
         """Block until a job has ended and return its result; raises `WaitTimeout`, `JobFailed`, `JobCancelled`."""
-        return JobHandle(self.ended(job_id, timeout), self).result
+        return JobHandle(self.ask(ended(job_id, timeout)), self).result
 
     async def await_(self, job_id: str, timeout: Duration | None = None) -> Any:
         """Wait as `wait` does, without blocking the loop."""
-        return JobHandle(await self.aended(job_id, timeout), self).result
-
-    def look(self, job_id: str) -> Job:
-        """Return a job's record; raises `NotFound`."""
-        return self._portal().call(lambda client: client.get(job_id))
-
-    async def alook(self, job_id: str) -> Job:
-        """Return a job's record; raises `NotFound`."""
-        return await self._portal().acall(lambda client: client.get(job_id))
-
-    def ended(self, job_id: str, timeout: Duration | None = None) -> Job:
-        """Block until a job has ended and return its record; raises `WaitTimeout`, `NotFound`."""
-        limit = None if timeout is None else seconds(timeout)
-        return self._portal().call(lambda client: client.wait(job_id, limit))
-
-    async def aended(self, job_id: str, timeout: Duration | None = None) -> Job:
-        """Return a job's record once it has ended; raises `WaitTimeout`, `NotFound`."""
-        limit = None if timeout is None else seconds(timeout)
-        return await self._portal().acall(lambda client: client.wait(job_id, limit))
+        return JobHandle(await self.aask(ended(job_id, timeout)), self).result
 
     def ask(self, question: Callable[[Client], Awaitable[R]]) -> R:
         """Put a question to the client of this app's own loop; blocks until it is answered."""
         return self._portal().call(question)
+
+    async def aask(self, question: Callable[[Client], Awaitable[R]]) -> R:
+        """Put a question to the client of this app's own loop, from any event loop."""
+        return await self._portal().acall(question)
 
     def close(self) -> None:
         """Let go of the store and the engine. The next call opens them again; at exit this happens by itself."""

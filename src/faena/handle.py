@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, Protocol, Self
+from collections.abc import Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import msgspec
 
-from faena.durations import Duration
+from faena.durations import Duration, seconds
 from faena.errors import JobCancelled, JobFailed, JobNotDone
 from faena.job import Failure, Job, Status
 from faena.ports.records import CancelResult
+
+if TYPE_CHECKING:
+    from faena.client import Client
+
+R = TypeVar("R")
 
 
 class Jobs(Protocol):
     """What a handle needs of an app."""
 
-    def look(self, job_id: str) -> Job: ...
+    def ask(self, question: Callable[[Client], Awaitable[R]]) -> R: ...
 
-    async def alook(self, job_id: str) -> Job: ...
-
-    def ended(self, job_id: str, timeout: Duration | None = None) -> Job: ...
-
-    async def aended(self, job_id: str, timeout: Duration | None = None) -> Job: ...
-
-    def cancel(self, job_id: str) -> CancelResult: ...
-
-    async def acancel(self, job_id: str) -> CancelResult: ...
+    async def aask(self, question: Callable[[Client], Awaitable[R]]) -> R: ...
 
     def retry(self, job_id: str) -> JobHandle: ...
 
     async def aretry(self, job_id: str) -> JobHandle: ...
+
+
+def ended(job_id: str, timeout: Duration | None) -> Callable[[Client], Awaitable[Job]]:
+    """Return the question for a job that is answered once it has ended; raises `WaitTimeout`, `NotFound`."""
+    limit = None if timeout is None else seconds(timeout)
+    return lambda client: client.wait(job_id, limit)
 
 
 class JobHandle:
@@ -98,22 +101,22 @@ class JobHandle:
 
     def refresh(self) -> Self:
         """Look again; raises `NotFound` once the job is no longer kept."""
-        self.job = self._jobs.look(self.id)
+        self.job = self._jobs.ask(lambda client: client.get(self.id))
         return self
 
     async def arefresh(self) -> Self:
         """Look again."""
-        self.job = await self._jobs.alook(self.id)
+        self.job = await self._jobs.aask(lambda client: client.get(self.id))
         return self
 
     def wait(self, timeout: Duration | None = None) -> Any:
         """Block until the job has ended and return its result; raises `WaitTimeout`, `JobFailed`, `JobCancelled`."""
-        self.job = self._jobs.ended(self.id, timeout)
+        self.job = self._jobs.ask(ended(self.id, timeout))
         return self.result
 
     async def await_(self, timeout: Duration | None = None) -> Any:
         """Wait as `wait` does, without blocking the loop."""
-        self.job = await self._jobs.aended(self.id, timeout)
+        self.job = await self._jobs.aask(ended(self.id, timeout))
         return self.result
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -121,11 +124,11 @@ class JobHandle:
 
     def cancel(self) -> CancelResult:
         """Cancel the job at once if it waits; ask it to stop if it runs."""
-        return self._jobs.cancel(self.id)
+        return self._jobs.ask(lambda client: client.cancel(self.id))
 
     async def acancel(self) -> CancelResult:
         """Cancel the job at once if it waits; ask it to stop if it runs."""
-        return await self._jobs.acancel(self.id)
+        return await self._jobs.aask(lambda client: client.cancel(self.id))
 
     def retry(self) -> JobHandle:
         """Run a job that has ended once more, as a new job; raises `Conflict` while it is live."""

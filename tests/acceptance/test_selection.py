@@ -99,7 +99,7 @@ def ask(tmp_path: Path, environment: dict[str, str]) -> Callable[..., Any]:
 def ended(environment: dict[str, str], job_id: str) -> Job:
     app = Faena(settings=Settings(redis_url=environment["REDIS_URL"], engine="direct"))
     try:
-        return app.ended(job_id, timeout=60)
+        return app.ask(lambda client: client.wait(job_id, 60))
     finally:
         app.close()
 

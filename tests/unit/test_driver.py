@@ -115,8 +115,8 @@ def test_positional_arguments_are_bound_against_the_signature(queue: QueueDriver
 
     queue.register_task(task, name="t")
     task_id = queue.enqueue("t", "a", delay_days=3)
-    assert queue.app.look(task_id).args == b'{"name":"a","delay_days":3}'
-    assert queue.app.look(queue.enqueue("t", name="b")).args == b'{"name":"b","delay_days":1}'
+    assert queue.app.get(task_id).job.args == b'{"name":"a","delay_days":3}'
+    assert queue.app.get(queue.enqueue("t", name="b")).job.args == b'{"name":"b","delay_days":1}'
     with pytest.raises(InvalidArguments):
         queue.enqueue("t", "a", 1, 2)
 
@@ -124,7 +124,7 @@ def test_positional_arguments_are_bound_against_the_signature(queue: QueueDriver
 def test_a_delay_is_seconds(queue: QueueDriver) -> None:
     queue.register_task(double, name="double")
     task_id = queue.enqueue("double", employee_id="1", value=1, delay=300)
-    job = queue.app.look(task_id)
+    job = queue.app.get(task_id).job
     assert job.status == "scheduled"
     assert job.due_at - job.created_at == pytest.approx(300, abs=0.01)
     bulk = queue.get_bulk_results([task_id])
