@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,11 @@ def picture(kind: Kind, width: int = 640, height: int = 480, **options: Any) -> 
     return data
 
 
-def photograph(megapixels: float, folder: Path, **options: Any) -> bytes:
-    """Return the bytes of a photograph of ours."""
-    return make_photograph(folder / "made.jpg", megapixels, **options).read_bytes()
+@cache
+def photograph(megapixels: float, **options: Any) -> bytes:
+    """Return the bytes of a photograph of ours, drawn once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return make_photograph(Path(folder) / "made.jpg", megapixels, **options).read_bytes()
 
 
 def chunk(name: bytes, body: bytes) -> bytes:

@@ -62,8 +62,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return photograph(12, tmp_path_factory.mktemp("photo"))
+def photo() -> bytes:
+    return photograph(12)
 
 
 async def test_a_photograph_of_ten_megabytes_goes_the_whole_way(site: Site, photo: bytes) -> None:

@@ -49,7 +49,7 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     run = Run(tmp_path)
-    (run.root / "image.jpg").write_bytes(photograph(0.5, tmp_path))
+    (run.root / "image.jpg").write_bytes(photograph(0.5))
     return run
 
 
