@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from types import FrameType
 from typing import Final
 
+from faena.errors import FaenaError
 from faena.worker import Worker
 
 logger = logging.getLogger("faena.worker")
@@ -55,7 +56,17 @@ async def _main(open_worker: OpenWorker) -> tuple[int, int]:
             signal.signal(number, stop.received)
         if os.environ.pop(SUPERVISED, None):
             threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
-        await worker.run()
+        try:
+            await worker.run()
+        except FaenaError:
+            raise  # it says what to do
+        except Exception:
+            logger.critical(
+                "the worker broke and its process ends with status %d: start another one",
+                HUNG,
+                exc_info=True,
+            )
+            return HUNG, worker.stuck
     return (RECYCLED if worker.recycled and not stop.asked else DONE), worker.stuck
 
 
