@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, WebSocketRoute, expect
 
 from api_kit import Kit, Running, serving
 
@@ -25,6 +25,11 @@ def open_page(page: Page, server: Running) -> Open:
 
 def row(page: Page, job_id: str) -> Locator:
     return page.locator(f'li[data-id="{job_id}"]')
+
+
+async def view(page: Page, name: str) -> None:
+    """Go to a part of the page."""
+    await page.get_by_role("navigation", name="Views").get_by_role("link", name=name).click()
 
 
 async def test_a_bar_moves_while_the_job_runs(
@@ -131,6 +136,31 @@ async def test_after_the_server_was_away_the_page_catches_up(kit: Kit, page: Pag
         await expect(mine.locator(".status")).to_have_text("completed")
 
 
+async def test_a_server_that_falls_silent_is_held_to_be_away(page: Page, server: Running) -> None:
+    def answer(socket: WebSocketRoute) -> None:
+        socket.on_message(lambda _: socket.send('{"type": "subscribed"}') if silent else None)
+
+    silent = [True]
+    await page.clock.install()
+    await page.route_web_socket("**/ws", answer)
+    await page.goto(server.url)
+    await expect(page.locator("#connection")).to_have_text("Live")
+    silent.clear()
+    for seconds in (8, 12):  # it is asked whether it is there, and does not say
+        await page.clock.fast_forward(seconds * 1000)
+    await expect(page.locator("#away")).to_contain_text("The server is away. This is how things stood at")
+
+
+async def test_older_jobs_stay_shown_when_a_new_one_comes(kit: Kit, page: Page, open_page: Open) -> None:
+    for number in range(51):
+        await kit.enqueue(args={"a": number})
+    await open_page()
+    await page.get_by_role("button", name="Older jobs").click()
+    await expect(page.locator("li.job")).to_have_count(51)
+    await kit.enqueue()
+    await expect(page.locator("li.job")).to_have_count(52)
+
+
 async def test_what_strangers_write_is_text_and_nothing_else(
     kit: Kit, page: Page, open_page: Open, complaints: list[str]
 ) -> None:
@@ -152,16 +182,39 @@ async def test_a_waiting_job_says_why_and_a_queue_is_paused_and_resumed(
     await open_page()
     message = row(page, job.id).locator(".message")
     await expect(message).to_have_text("Nothing is in its way: it may start at any moment")
+    await view(page, "Queues")
     await page.get_by_role("button", name="Pause the queue media").click()
-    queue = page.locator("#queues li", has_text="media")
-    await expect(queue).to_contain_text("paused, 1 waiting")
+    queue = page.locator('#queues [data-key="media"]')
+    await expect(queue).to_contain_text("paused since ")
     assert [one.queue for one in await kit.client.paused()] == ["media"]
+    await view(page, "Jobs")
     await expect(message).to_contain_text("The queue media is paused since ")
-    await page.get_by_role("button", name="Resume the queue media").click()
-    await expect(queue).not_to_contain_text("paused")
+    await expect(page.locator("#alerts")).to_contain_text("1 job waits behind it")
+    await page.locator("#alerts").get_by_role("button", name="Resume the queue media").click()
+    await expect(page.locator("#alerts")).to_be_hidden()
     assert await kit.client.paused() == []
     await kit.claim(job.id)
     await expect(message).to_have_text("")
+    assert complaints == []
+
+
+async def test_a_task_is_paused_and_resumed_with_the_keyboard_alone(
+    kit: Kit, page: Page, open_page: Open, complaints: list[str]
+) -> None:
+    await kit.beat("default", "media")
+    await kit.enqueue("thumbnail", args={"media_id": 1})
+    await open_page()
+    await view(page, "Queues")
+    await page.get_by_role("button", name="Pause the task thumbnail").press("Enter")
+    resume = page.locator("#tasks").get_by_role("button", name="Resume the task thumbnail")
+    await expect(resume).to_be_focused()
+    assert [one.task for one in await kit.client.paused()] == ["thumbnail"]
+    await expect(page.locator('#tasks [data-key="thumbnail"]')).to_contain_text("paused since ")
+    await expect(page.get_by_role("link", name="Queues")).to_contain_text("1 paused")
+    await expect(page.locator("#alerts")).to_contain_text("The task thumbnail is paused")
+    await resume.press("Enter")
+    await expect(page.get_by_role("button", name="Pause the task thumbnail")).to_be_focused()
+    assert await kit.client.paused() == []
     assert complaints == []
 
 
@@ -169,27 +222,73 @@ async def test_a_pause_from_elsewhere_is_seen_when_somebody_looks(
     kit: Kit, page: Page, open_page: Open
 ) -> None:
     await open_page()
-    await expect(page.locator("#queues")).to_be_visible()
+    await view(page, "Queues")
     await kit.client.pause(queue="default")
     await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    await expect(page.get_by_role("button", name="Resume the queue default")).to_be_visible()
+    await expect(page.locator('#queues [data-key="default"]')).to_contain_text("paused since ")
 
 
-async def test_schedules_are_shown_only_where_there_are_any(page: Page, open_page: Open) -> None:
+async def test_jobs_that_nobody_takes_are_told_of(kit: Kit, page: Page, open_page: Open) -> None:
+    await kit.enqueue()
     await open_page()
-    await expect(page.locator("#queues")).to_be_visible()
-    await expect(page.locator("#schedules")).to_be_hidden()
+    await expect(page.locator("#alerts")).to_contain_text("No worker takes jobs: 1 job waits")
+    await kit.beat("media")
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator("#alerts")).to_contain_text("No worker takes the queue default: 1 job waits")
 
 
-async def test_a_schedule_is_paused_and_run_from_the_page(
+async def test_a_job_opens_with_its_arguments_its_events_as_they_come_and_its_error(
     kit: Kit, page: Page, open_page: Open, complaints: list[str]
 ) -> None:
-    await kit.client.put_schedule("hourly", "add", args={"a": 1}, every=3600)
+    job = await kit.start(args={"a": 41})
     await open_page()
-    await expect(page.locator("#schedules summary")).to_contain_text("next: hourly")
-    await page.locator("#schedules summary").click()
+    mine = row(page, job.id)
+    await mine.get_by_role("button", name="add", exact=True).press("Enter")
+    await expect(mine.get_by_label("Arguments")).to_contain_text('"a": 41')
+    await kit.emit(job.id, "counted", data={"pages": 7})
+    await expect(mine.get_by_label("Events")).to_contain_text('counted{"pages":7}')
+    await kit.fail(job.id, "no paper")
+    await expect(mine.get_by_label("Error")).to_contain_text("Traceback …")
+    await mine.get_by_role("button", name="add", exact=True).press("Enter")
+    await expect(mine.get_by_label("Arguments")).to_be_hidden()
+    assert complaints == []
+
+
+async def test_workers_are_shown_with_what_they_run(kit: Kit, page: Page, server: Running) -> None:
+    await kit.beat("default", "media")
+    await page.goto(f"{server.url}/#/workers")
+    worker = page.locator('#workers [data-key="w"]')
+    for told in ("here", "1 of 8 slots busy", "media", "direct", "Heartbeat", "Memory"):
+        await expect(worker).to_contain_text(told)
+    await worker.get_by_role("link", name="Job x").click()
+    await expect(page.get_by_label("Search jobs")).to_have_value("x")
+
+
+async def test_a_bar_whose_worker_is_gone_says_that_there_is_no_news(kit: Kit, page: Page) -> None:
+    await page.clock.install()
+    job = await kit.start()
+    async with serving(kit.api) as server:
+        await page.goto(server.url)
+        await expect(row(page, job.id).locator(".status")).to_have_text("processing")
+        await page.clock.fast_forward(12_000)  # nothing is heard of it, and its worker sends no heartbeat
+        await expect(row(page, job.id).locator(".status")).to_have_text("no news")
+        await expect(row(page, job.id).locator(".message")).to_contain_text("has not been heard of lately")
+        await kit.progress(job.id, 50, "going on")
+        await expect(row(page, job.id).locator(".status")).to_have_text("processing")
+        await expect(row(page, job.id).locator(".message")).to_have_text("going on")
+
+
+async def test_a_schedule_is_shown_paused_and_run_from_the_page(
+    kit: Kit, page: Page, open_page: Open, complaints: list[str]
+) -> None:
+    await open_page()
+    await view(page, "Schedules")
+    await expect(page.locator("#no-schedules")).to_be_visible()
+    await kit.client.put_schedule("hourly", "add", args={"a": 1}, every=3600)
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.locator('[data-key="hourly"]')).to_contain_text("every hour")
     await page.get_by_role("button", name="Pause the schedule hourly").click()
-    await expect(page.locator('[data-schedule="hourly"]')).to_contain_text("paused")
+    await expect(page.locator('[data-key="hourly"]')).to_contain_text("paused")
     assert (await kit.client.schedule("hourly")).paused
     await page.get_by_role("button", name="Run the schedule hourly now").click()
     await expect(page.locator("li.job .task")).to_have_text("add")
@@ -227,9 +326,12 @@ async def test_a_narrow_screen_needs_no_sideways_scrolling(kit: Kit, page: Page,
     await page.set_viewport_size({"width": 320, "height": 640})
     job = await kit.start()
     await kit.progress(job.id, 40, "averylongword" * 20)
+    await kit.client.pause(task="ship.to")
     await open_page()
     await expect(row(page, job.id)).to_be_visible()
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for name in ("Jobs", "Queues", "Workers", "Schedules"):
+        await view(page, name)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
 
 
 async def test_the_documentation_shows_each_tasks_arguments_and_loads_nothing_from_elsewhere(

@@ -6,15 +6,16 @@ Nothing is loaded from elsewhere and nothing is inline, so that the page keeps a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import FileResponse
 from starlette.responses import Response
 
 router = APIRouter(include_in_schema=False)
 
 HERE: Final = Path(__file__).parent
+SCRIPTS: Final = frozenset(path.stem for path in HERE.glob("*.js"))
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -36,8 +37,10 @@ async def style() -> Response:
 
 
 @router.get("/assets/{name}.js")
-async def script(name: Literal["app", "api", "pictures", "steering"]) -> Response:
+async def script(name: str) -> Response:
     """How the page moves."""
+    if name not in SCRIPTS:
+        raise HTTPException(404, f"the page has no script {name!r}")
     return FileResponse(HERE / f"{name}.js", media_type="text/javascript", headers=HEADERS)
 
 
