@@ -30,7 +30,7 @@ from faena.errors import (
 )
 from faena.job import Job, NewJob, OnConflict, Record, Status
 from faena.live import Live
-from faena.making import MAX_ARGUMENTS, Maker, key_conflict
+from faena.making import MAX_ARGUMENTS, Maker
 from faena.options import JobOptions, QueueOptions
 from faena.ports.engine import Delivery, Engine
 from faena.ports.records import CancelResult, Inserted, Paused, Query
@@ -101,7 +101,7 @@ class Client(Scheduling):
         job = self._new_job(request)
         inserted = await self._insert(job)
         if inserted.conflict:
-            raise key_conflict(job, inserted.job)
+            raise self._maker.conflict(job, inserted.job)
         if self._held_back(inserted):
             await self._admit_batched(None)
         elif self._delivers(job, inserted):

@@ -135,9 +135,22 @@ class Conflict(FaenaError):
 class KeyConflict(Conflict):
     """Another job holds the key, or the same idempotency key came with another request."""
 
-    def __init__(self, key: str, job_id: str, told: str | None = None) -> None:
+    def __init__(
+        self,
+        key: str,
+        job_id: str,
+        told: str | None = None,
+        *,
+        task: str | None = None,
+        status: Status | None = None,
+        held_until: float | None = None,
+    ) -> None:
+        """``held_until``: when an ended job gives the key back at the latest (seconds since the epoch)."""
         self.key = key
         self.job_id = job_id
+        self.task = task
+        self.status = status
+        self.held_until = held_until
         super().__init__(told or f"the key {key!r} is held by the live job {job_id} with other arguments")
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from faena import words
 from faena.durations import seconds
 from faena.errors import InvalidArguments, InvalidOptions, KeyConflict, UnknownTask
 from faena.ids import Ids
-from faena.job import Gate, Job, NewJob, OnConflict
+from faena.job import Gate, Job, NewJob, OnConflict, same_arguments
 from faena.options import QueueOptions
-from faena.rates import Plan, Rule, rules
+from faena.rates import Plan, Rule, names_of, rules
 from faena.task import JobRequest, Task
-from faena.unique import kept
+from faena.unique import ARGS, Unique, is_digest, kept
 
+SHOWN: Final = 60
+"""Characters of an argument that an error shows."""
 MAX_ARGUMENTS: Final = 4 * 1024 * 1024
 """Bytes of JSON that the arguments of one job may be."""
 
@@ -71,6 +75,23 @@ class Maker:
             origin=request.origin,
         )
 
+    def conflict(self, asked: NewJob, holder: Job) -> KeyConflict:
+        """Say who holds the key of a job that was asked for, until when, and what to do."""
+        if asked.idempotency is not None and (asked.key is None or asked.key != holder.key):
+            key = asked.idempotency.key
+            told = f"was used for another request, which made job {holder.id}: send that one again, or take a new key"
+            return KeyConflict(key, holder.id, f"the idempotency key {key!r} {told}", task=holder.task)
+        key, unique = str(asked.key), self.task(asked.task).unique
+        held, until, advice = _held(holder)
+        if unique is not None and unique.key(asked.args) == key:
+            name = _made(asked, unique)
+        else:
+            name, advice = f"the key {key!r}", [*advice, "take another key"]
+        other = "" if same_arguments(holder.args, asked.args) else " with other arguments"
+        told = f"{name} is held by job {holder.id}{other}, which is {holder.status} {held}"
+        told += f": {' or '.join(advice)}" if advice else ""
+        return KeyConflict(key, holder.id, told, task=holder.task, status=holder.status, held_until=until)
+
     def limited(self, task: str, queue: str) -> bool:
         """Return whether jobs of a task on a queue have limits, as far as this app knows."""
         known = self.tasks.get(task)
@@ -110,22 +131,35 @@ class Maker:
         return () if options is None else rules(f"queue:{queue}", options.rate, options.at_once)
 
 
-def key_conflict(asked: NewJob, holder: Job) -> KeyConflict:
-    """Say who holds the key and until when, and what to do."""
-    if asked.idempotency is not None and (asked.key is None or asked.key != holder.key):
-        key = asked.idempotency.key
-        told = f"was used for another request, which made job {holder.id}: send that one again, or take a new key"
-        return KeyConflict(key, holder.id, f"the idempotency key {key!r} {told}")
-    key = str(asked.key)
-    if holder.status.final:
-        until = (
-            f", which is {holder.status} and keeps it, until {words.when(holder.expires_at)} at the latest"
-        )
-    else:
-        until = f", which is {holder.status}, until it ends"
-    other = " with other arguments" if holder.args != asked.args else ""
-    told = f"the key {key!r} is held by job {holder.id}{other}{until}: wait for it, cancel it, or take another key"
-    return KeyConflict(key, holder.id, told)
+def _held(holder: Job) -> tuple[str, float | None, list[str]]:
+    """Say how long a job holds its key; until when at the latest, if that is known; and what can be done about it."""
+    if not holder.status.final:
+        return "and holds it at least until it ends", None, ["wait for it", "cancel it"]
+    until = holder.expires_at
+    if until is None or until >= words.END_OF_CALENDAR:
+        return "and keeps it for ever", None, []
+    return f"and keeps it, until {words.when(until)} at the latest", until, ["wait till then"]
+
+
+def _made(asked: NewJob, unique: Unique) -> str:
+    """Name a key that the task's `unique` made by the arguments that it is made of."""
+    values = msgspec.json.decode(asked.args)
+    if not callable(unique.by):
+        names = [*values] if unique.by == ARGS else names_of(unique.by)
+        return f"the key of task {asked.task!r} for {_told({name: values.get(name) for name in names})}"
+    if is_digest(asked.key):
+        return f"the key of task {asked.task!r}, made of {_told(values)},"
+    return f"the key {asked.key!r} of task {asked.task!r}"
+
+
+def _told(values: Mapping[str, Any]) -> str:
+    """Say arguments in short: ``page=1, deep=false``."""
+    told = [f"{name}={_cut(msgspec.json.encode(value).decode())}" for name, value in values.items()]
+    return words.listed(told) or "no arguments"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def _key(task: Task[Any, Any], request: JobRequest, args: bytes) -> str | None:

@@ -97,7 +97,7 @@ class JobOptions(Record, frozen=True):
     key: str | None = None
     """The idempotency key, unique among the live jobs of a task."""
     keep_key: Keep | None = None
-    """From now on, for which the key is held even if the job ends sooner; ``"forever"`` is one, too."""
+    """Seconds, a timedelta, or ``"forever"``: so long from now on the key is held even if the job ends sooner."""
     on_conflict: OnConflict | str | None = None
     """What becomes of the job when another one holds its key: ``return``, ``refuse``, ``replace``, ``debounce``."""
     rate: RateLike | None = None

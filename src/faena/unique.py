@@ -24,6 +24,8 @@ ARGS: Final = "args"
 """All of the arguments."""
 FOREVER: Final = "forever"
 LONGEST_KEY: Final = 200
+_DIGEST: Final = "unique:"
+"""What a key begins with that is a digest."""
 
 
 class Unique(Record, frozen=True):
@@ -34,7 +36,7 @@ class Unique(Record, frozen=True):
     """``"args"``: all arguments; a tuple of names: these; a function of the arguments (as JSON has them) that returns
     the key's text, or None for a job that has no key."""
     keep: Keep = 0.0
-    """From the enqueueing on, for which the key is held even if the job ends sooner."""
+    """Seconds, a timedelta, or ``"forever"``: so long from the enqueueing on the key is held even if the job ends sooner."""
     on_conflict: OnConflict | str = OnConflict.RETURN
     """``return`` the other job, ``refuse``, ``replace`` or ``debounce`` it; see `OnConflict`."""
 
@@ -57,14 +59,14 @@ class Unique(Record, frozen=True):
         if self.by != ARGS:
             names = (self.by,) if isinstance(self.by, str) else self.by
             values = [values.get(name) for name in names]
-        return f"unique:{_digest(msgspec.json.encode(values, order='sorted'))}"
+        return _DIGEST + _digest(msgspec.json.encode(values, order="sorted"))
 
     def _made(self, key: object) -> str | None:
         if key is None:
             return None
         if not isinstance(key, str) or not key:
             raise InvalidOptions(f"the function of `unique` returned {key!r}: it must return a text, or None")
-        return key if len(key) <= LONGEST_KEY else f"unique:{_digest(key.encode())}"
+        return key if len(key) <= LONGEST_KEY else _DIGEST + _digest(key.encode())
 
 
 UniqueLike: TypeAlias = By | Unique
@@ -73,6 +75,11 @@ UniqueLike: TypeAlias = By | Unique
 def as_unique(unique: UniqueLike | None) -> Unique | None:
     """Return what was written as a `Unique`; raises `InvalidOptions`."""
     return unique if unique is None or isinstance(unique, Unique) else Unique(by=unique)
+
+
+def is_digest(key: str | None) -> bool:
+    """Return whether a key that `Unique.key` made says nothing to a reader."""
+    return key is not None and key.startswith(_DIGEST)
 
 
 def unique_faults(unique: object) -> Iterator[str]:

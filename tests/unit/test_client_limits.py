@@ -12,6 +12,7 @@ from user_fakes import KeepingEngine
 
 from faena import AtOnce, Faena, JobRequest, Rate, Unique
 from faena.client import Client
+from faena.engines.direct import DirectEngine
 from faena.errors import Conflict, InvalidOptions, KeyConflict, NotFound, UnknownSchedule
 from faena.job import Failure, Idempotency, Job, Outcome, Status, Step
 from faena.ports.records import Query
@@ -127,12 +128,69 @@ async def test_a_conflict_says_who_holds_the_key_and_until_when(client: Client, 
     ):
         await client.enqueue(a_request(args={"number": 2}, key="k"))
     await finish(store, job)
-    with pytest.raises(KeyConflict, match=r"which is completed and keeps it, until .* UTC"):
+    with pytest.raises(
+        KeyConflict, match=r"which is completed and keeps it, until .* UTC .* at the latest: "
+    ):
         await client.enqueue(a_request(args={"number": 2}, key="k"))
-    with pytest.raises(KeyConflict, match="wait for it, cancel it, or take another key") as told:
+    with pytest.raises(KeyConflict, match="wait till then or take another key") as told:
         await client.enqueue(a_request(args={"number": 1}, key="k", on_conflict="refuse"))
     assert "other arguments" not in str(told.value)
-    assert (told.value.key, told.value.job_id) == ("k", job.id)
+    assert (told.value.key, told.value.job_id, told.value.task) == ("k", job.id, job.task)
+    kept = (await client.get(job.id)).expires_at
+    assert (told.value.status, told.value.held_until) == (Status.COMPLETED, kept)
+
+
+async def test_a_key_that_is_kept_for_ever_says_so(client: Client, store: MemoryStore) -> None:
+    job = (await client.enqueue(a_request(args={"number": 1}, key="k", keep_key="forever"))).job
+    await finish(store, job)
+    with pytest.raises(KeyConflict, match="is completed and keeps it for ever: take another key") as told:
+        await client.enqueue(a_request(args={"number": 2}, key="k"))
+    assert told.value.held_until is None
+
+
+@pytest.mark.parametrize(
+    ("unique", "named"),
+    [
+        ("args", "the key of task 'u' for page=1, deep=true is held by job "),
+        (("page",), "the key of task 'u' for page=1 is held by job "),
+        ("page", "the key of task 'u' for page=1 is held by job "),
+        (lambda args: f"page-{args['page']}", "the key 'page-1' of task 'u' is held by job "),
+        (lambda args: "x" * 500, "the key of task 'u', made of page=1, deep=true, is held by job "),
+    ],
+)
+async def test_a_conflict_over_a_unique_job_tells_what_the_key_is_made_of(
+    store: MemoryStore, unique: Any, named: str
+) -> None:
+    app = Faena()
+
+    @app.task(name="u", unique=unique)
+    async def task(page: int, deep: bool = False) -> None: ...
+
+    client = Client(store, DirectEngine(), app.tasks)
+    order = a_request("u", args={"page": 1, "deep": True}, on_conflict="refuse")
+    job = (await client.enqueue(order)).job
+    with pytest.raises(KeyConflict) as told:
+        await client.enqueue(order)
+    assert str(told.value) == (
+        f"{named}{job.id}, which is pending and holds it at least until it ends: wait for it or cancel it"
+    )
+    await client.enqueue(a_request("u", args={"page": 2}, key="own"))
+    with pytest.raises(KeyConflict, match=r"the key 'own' is held by .* or take another key"):
+        await client.enqueue(a_request("u", args={"page": 3}, key="own"))
+
+
+async def test_long_arguments_are_cut_in_what_a_conflict_tells(store: MemoryStore) -> None:
+    app = Faena()
+
+    @app.task(unique="args")
+    async def task(text: str) -> None: ...
+
+    client = Client(store, DirectEngine(), app.tasks)
+    order = a_request("task", args={"text": "long" * 1000}, on_conflict="refuse")
+    await client.enqueue(order)
+    with pytest.raises(KeyConflict, match="…") as told:
+        await client.enqueue(order)
+    assert len(str(told.value)) < 300
 
 
 @pytest.mark.parametrize("options", [{"keep_key": 60}, {"on_conflict": "replace"}])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -42,8 +43,16 @@ STATUSES: Final[Mapping[type[FaenaError], int]] = {
 }
 """The nearest entry among an error's own bases holds."""
 
-_SHOWN: Final = ("task", "known", "faults", "key", "job_id")
-"""Fields of errors that are told to the client."""
+_SHOWN: Final[Mapping[str, str]] = {
+    "task": "task",
+    "known": "known",
+    "faults": "faults",
+    "key": "key",
+    "status": "job_status",  # `status` is the problem's own
+    "held_until": "held_until",
+    "job_id": "job_id",
+}
+"""Fields of errors that are told to the client, unless they are None, and what they are called there."""
 
 
 def status_of(error: type[FaenaError]) -> int:
@@ -75,8 +84,18 @@ def problem_of(error: FaenaError) -> Problem:
     """Return the problem document of an error."""
     status = status_of(type(error))
     headers = {"Retry-After": str(RETRY_AFTER)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
-    members = {name: getattr(error, name) for name in _SHOWN if hasattr(error, name)}
-    return Problem(status, str(error), kind=_slug(type(error).__name__), headers=headers, **members)
+    return Problem(status, str(error), kind=_slug(type(error).__name__), headers=headers, **_members(error))
+
+
+def _members(error: FaenaError) -> dict[str, Any]:
+    fields = ((shown, getattr(error, name, None)) for name, shown in _SHOWN.items())
+    members = {shown: value for shown, value in fields if value is not None}
+    if "held_until" in members:
+        at = datetime.fromtimestamp(members["held_until"], UTC)
+        members["held_until"] = at.isoformat().replace("+00:00", "Z")
+    if "job_id" in members:
+        members["task_id"] = members["job_id"]
+    return members
 
 
 def install(api: FastAPI) -> None:

@@ -173,3 +173,21 @@ async def test_the_word_for_ever_is_in_the_schema_with_an_example(api: httpx.Asy
         one["name"]: one["schema"] for one in document["paths"]["/tasks/add/enqueue"]["post"]["parameters"]
     }
     assert {"const": "forever"} in options["keep_key"]["anyOf"]
+
+
+async def test_the_409_of_a_key_names_its_job_and_until_when_it_holds_at_the_latest(stored: Kit) -> None:
+    order = {**ORDER, "key": "k", "keep_key": 600}
+    other = {**order, "args": {"a": 2}}
+    async with http(stored.api) as api:
+        job_id = (await api.post("/jobs", json=order)).json()["job_id"]
+        living = (await api.post("/jobs", json=other)).json()
+        assert (living["job_id"], living["task_id"], living["key"]) == (job_id, job_id, "k")
+        assert (living["status"], living["job_status"], living["task"]) == (409, "pending", "add")
+        assert "held_until" not in living
+        assert f"is held by job {job_id} with other arguments, which is pending" in living["detail"]
+        await stored.claim(job_id)
+        await stored.complete(job_id, 3)
+        ended = (await api.post("/jobs", json=other)).json()
+        assert ended["job_status"] == "completed"
+        assert ended["held_until"] == (await api.get(f"/jobs/{job_id}")).json()["expires_at"]
+        assert "at the latest" in ended["detail"]
