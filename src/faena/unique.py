@@ -36,7 +36,7 @@ class Unique(Record, frozen=True):
     """``"args"``: all arguments; a tuple of names: these; a function of the arguments (as JSON has them) that returns
     the key's text, or None for a job that has no key."""
     keep: Keep = 0.0
-    """Seconds, a timedelta, or ``"forever"``: so long from the enqueueing on the key is held even if the job ends sooner."""
+    """Seconds, a timedelta, or ``"forever"``: so long from the enqueueing on the key is held, also if the job ends."""
     on_conflict: OnConflict | str = OnConflict.RETURN
     """``return`` the other job, ``refuse``, ``replace`` or ``debounce`` it; see `OnConflict`."""
 

@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from faena import errors
+from faena.api.absent import advice, missing_pack
+from faena.api.deps import services_of
 from faena.errors import FaenaError
 
 log = logging.getLogger(__name__)
@@ -114,14 +116,28 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(HTTPException)
     async def _http_error(request: Request, error: HTTPException) -> Response:
         detail = error.detail
-        if error.status_code == HTTPStatus.NOT_FOUND and detail == "Not Found":
-            detail = f"there is nothing at {request.url.path}; /docs lists every route"
+        if (
+            detail == HTTPStatus(error.status_code).phrase
+        ):  # the framework's: no such path, or not with this method
+            if (pack := _missing_pack(request)) is not None:
+                return pack
+            detail = f"there is no {request.method} {request.url.path}; /docs lists every route"
         return Problem(error.status_code, str(detail), headers=error.headers)
 
     @api.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return Problem(500, "something went wrong in the server; its log has the whole story")
+
+
+def _missing_pack(request: Request) -> Problem | None:
+    """Return the answer to a request for a route of a shipped pack that the application does not include."""
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    pack = missing_pack(request.method, path, services_of(request).app.packs)
+    if pack is None:
+        return None
+    told = f"{request.method} {path} is of the pack {pack}, which this server does not have: {advice(pack)}"
+    return Problem(404, told, kind="missing-pack", pack=pack)
 
 
 def _fault(fault: Mapping[str, Any]) -> dict[str, str]:

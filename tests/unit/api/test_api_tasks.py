@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import httpx
 import pytest
 from test_api_jobs import problem
 
-from api_kit import Kit, http
+from api_kit import Kit, http, opened
+from faena import Faena
+from faena.api.absent import ROUTES
 from faena.engines.direct import DirectEngine
 from faena.errors import EngineDown, StoreDown
 from faena.job import Job
+from faena.shipped import PACKS
 
 
 async def test_tasks_are_listed_with_the_schema_of_their_arguments(api: httpx.AsyncClient) -> None:
@@ -231,7 +235,32 @@ async def test_run_progress_answers_with_the_task_id(api: httpx.AsyncClient) -> 
 
 async def test_what_is_not_there_is_a_problem_document_too(api: httpx.AsyncClient) -> None:
     assert "/docs" in problem(await api.get("/no/such/thing"), 404)["detail"]
-    problem(await api.put("/jobs"), 405)
+    assert "there is no PUT /jobs" in problem(await api.put("/jobs"), 405)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("pack", "route"), [(pack, route) for pack, routes in ROUTES.items() for route in routes]
+)
+async def test_a_route_of_a_pack_that_is_not_included_says_so_and_how_to_have_it(
+    pack: str, route: str
+) -> None:
+    kit = Kit()
+    kit.app = Faena()
+    method, path = route.replace("{path:path}", "7/a.jpg").split(" ")
+    async with opened(kit), http(kit.api) as api:
+        answer = problem(await api.request(method, path, json={}), 404)
+    assert (answer["type"], answer["pack"]) == ("urn:faena:problem:missing-pack", pack)
+    assert answer["detail"].startswith(f"{method} {path} is of the pack {pack}, which this server ")
+    assert f"from faena.packs.{pack} import pack; app.include(pack)" in answer["detail"]
+
+
+@pytest.mark.parametrize("pack", list(ROUTES))
+def test_the_routes_of_the_shipped_packs_are_known_by_heart(pack: str) -> None:
+    router = import_module(f"faena.packs.{pack}.routes").router
+    assert {f"{method} {route.path}" for route in router.routes for method in route.methods} == set(
+        ROUTES[pack]
+    )
+    assert set(ROUTES) == set(PACKS)
 
 
 async def test_a_bug_is_a_problem_document_that_gives_nothing_away(
