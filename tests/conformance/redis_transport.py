@@ -19,7 +19,8 @@ from faena.testing.engines import FAENA, Transport
 from faena.testing.servers import RedisServer
 
 OURS = (FAENA,) if os.environ.get("EVERY_COMMAND") else ()
-"""``faena worker`` reads all engines on Redis by the same code: with EVERY_COMMAND=1 each case is run with it, too."""
+"""``faena worker`` reads all engines on Redis by the same code, and `tests/faults` kills its workers and its supervisor
+on each: with EVERY_COMMAND=1 each case is run with it, too."""
 
 
 class RedisTransport(Transport):

@@ -14,7 +14,7 @@ import dramatiq
 import psutil
 import pytest
 from dramatiq.brokers.redis import RedisBroker
-from tests.conformance.redis_transport import RedisTransport, fresh_server, redis_server
+from tests.conformance.redis_transport import OURS, RedisTransport, fresh_server, redis_server
 
 from faena.engines.dramatiq import DramatiqEngine
 from faena.engines.dramatiq.engine import check_version
@@ -102,7 +102,7 @@ class TestDramatiqWithAWorker(OnDramatiq, WorkerConformance):
 
 
 class TestDramatiqInProcesses(OnDramatiq, ProcessConformance):
-    commands = ("dramatiq",)
+    commands = (*OURS, "dramatiq")
 
     async def test_dramatiqs_log_shows_the_task_by_its_name_with_the_job(
         self, bench: Bench, crew: Crew, tmp_path: Path

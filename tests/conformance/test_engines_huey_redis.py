@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pytest
-from tests.conformance.redis_transport import RedisTransport, fresh_server, redis_server
+from tests.conformance.redis_transport import OURS, RedisTransport, fresh_server, redis_server
 
 from faena.engines.huey.engine import check_version
 from faena.engines.huey.redis import STAMP, HueyRedisEngine
@@ -72,4 +72,4 @@ class TestHueyOnRedisWithAWorker(OnHueyRedis, WorkerConformance):
 
 
 class TestHueyOnRedisInProcesses(OnHueyRedis, ProcessConformance):
-    commands = ("huey_consumer",)
+    commands = (*OURS, "huey_consumer")
