@@ -222,6 +222,7 @@ class Job(Record, frozen=True):
     topic: str | None = None
     origin: str | None = None
     worker: str | None = None
+    """Who runs it; of a final job who ran it last. None while it waits."""
     lease_until: float | None = None
     started_at: float | None = None
     finished_at: float | None = None

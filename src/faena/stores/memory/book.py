@@ -49,7 +49,9 @@ class Book:
         if step in GIVES_BACK:
             changes["attempt"] = row.job.attempt - 1
         if status is not Status.PROCESSING:
-            changes |= {"lease_until": None, "worker": None}
+            changes["lease_until"] = None
+            if not status.final:
+                changes["worker"] = None
         if row.job.status is Status.PROCESSING:
             self.lines.gates.leave(row.job.id, row.gates)
         if status.final:

@@ -203,11 +203,12 @@ class Ledger:
             self.rings_work |= leave(self.connection, self._ran, self._given)
 
     def end(self, head: Head, *, ttl: float) -> None:
-        """Mark a job as ended now, to be kept for ``ttl`` seconds, longer where its key or a request needs it."""
+        """Mark a job as ended now, to be kept for ``ttl`` seconds, longer where its key or a request needs it. Who ran
+        it stays."""
         head.finished_at = self.now
         head.expires_at = max(self.now + ttl, head.kept_until or 0.0)
         head.cancel_requested = 0
-        self.free(head)
+        head.lease_until = None
 
     @staticmethod
     def free(head: Head) -> None:

@@ -108,7 +108,16 @@ class Finishing(StoreSuite):
         job = await desk.running(max_attempts=2)
         await desk.finish(job, step)
         ended = await desk.look(job)
-        assert (ended.worker, ended.lease_until, ended.token) == (None, None, job.token)
+        assert (ended.lease_until, ended.token) == (None, job.token)
+
+    @pytest.mark.parametrize("step", STEPS)
+    async def test_a_final_job_tells_who_ran_it_and_a_waiting_one_nobody(
+        self, desk: Desk, step: Step
+    ) -> None:
+        job = await desk.running(max_attempts=2)
+        await desk.finish(job, step)
+        ended = await desk.look(job)
+        assert ended.worker == ("w" if ended.status.final else None)
 
     async def test_a_job_that_succeeds_in_the_end_has_no_error(self, desk: Desk) -> None:
         job = await desk.running(max_attempts=2)

@@ -70,6 +70,7 @@ class Rescuing(StoreSuite):
         assert ended.error is not None
         assert ended.error.type == "Crashed"
         assert "crashed its worker" in ended.error.message
+        assert ended.worker == "w"
         assert ended.finished_at == desk.clock.now
         assert ended.expires_at == desk.clock.now + 86400
 

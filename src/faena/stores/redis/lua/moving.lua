@@ -117,7 +117,7 @@ local function finish_now(head, ttl)
     head[FINISHED_AT] = now
     head[EXPIRES_AT] = math.max(now + ttl, head[KEY_UNTIL] or 0, head[KEPT_UNTIL] or 0)
     head[CANCEL_REQUESTED] = 0
-    free(head)
+    head[LEASE_UNTIL] = false  -- who ran it stays
 end
 
 -- Take a step, told with `attempt` if that is given back by the step. The fields that it sets are set before.
