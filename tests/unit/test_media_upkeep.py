@@ -39,7 +39,7 @@ class Uploads(Kit):
         async def stamp(files: list[dict[str, str]]) -> None: ...
 
         self.root = folder / "media"
-        self.settings = Settings(media_root=self.root, **settings)
+        self.settings = Settings(**{"media_root": self.root, **settings})
 
     async def upload(self) -> tuple[Path, str]:
         """Return where a new upload lies, and the id of its job."""
@@ -179,6 +179,17 @@ async def test_a_server_looks_by_itself(kit: Uploads) -> None:
     async with api.router.lifespan_context(api), asyncio.timeout(10):
         while path.exists():
             await asyncio.sleep(0.01)
+
+
+async def test_a_look_makes_no_directory_where_no_request_has_asked_for_one(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with opened(Uploads(data, media_root=None, data_dir=data)) as kit:
+        await kit.look()  # type: ignore[attr-defined]
+        assert not data.exists()
+        path = await kit.done()  # type: ignore[attr-defined]
+        grow_old(path)
+        await kit.look()  # type: ignore[attr-defined]
+        assert not path.exists()
 
 
 async def test_what_a_crash_left_half_is_removed_and_what_is_being_written_stays(kit: Uploads) -> None:

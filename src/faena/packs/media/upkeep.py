@@ -51,12 +51,12 @@ class Upkeep:
 
     def __init__(self, services: Services) -> None:
         self._client = services.client
+        self._settings = services.settings
         self._ttl = services.settings.upload_ttl
-        self._root = services.settings.media_root
 
     async def __call__(self) -> float:
         """Look once; returns the seconds until the next time."""
-        uploads = await asyncio.to_thread(self._list)
+        uploads = await asyncio.to_thread(self._list) if self._decided() else {}
         if uploads and self._ttl:
             await self._renew(uploads)
             if await asyncio.to_thread(self._expired, uploads):
@@ -64,9 +64,14 @@ class Upkeep:
                 await asyncio.to_thread(self._remove, uploads)
         return min(LONGEST_PAUSE, self._ttl / 2 or LONGEST_PAUSE)
 
+    def _decided(self) -> bool:
+        """Whether it is decided where uploads lie. It is not to be chosen, and made, only to find that none are there:
+        that has time until a request comes."""
+        return self._settings.named_media_root is not None or "directories" in vars(self._settings)
+
     def _list(self) -> dict[str, Path]:
         """Return the uploads by the random part of their names; half files are removed."""
-        directory = self._root / UPLOADS
+        directory = self._settings.media_root / UPLOADS
         _remove_halves(directory)
         return {found[1]: path for path in _files(directory) if (found := _UPLOAD.fullmatch(path.name))}
 
@@ -82,7 +87,7 @@ class Upkeep:
     def _remove(self, uploads: Mapping[str, Path]) -> None:
         for path in self._expired(uploads):
             path.unlink(missing_ok=True)
-            _remove_halves(self._root / DERIVED / UPLOADS / path.name)
+            _remove_halves(self._settings.media_root / DERIVED / UPLOADS / path.name)
 
 
 def find_and_renew(root: MediaRoot, file_path: str) -> None:
