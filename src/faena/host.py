@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
+from faena.errors import FaenaError
 from faena.ports.engine import Capabilities, Delivery, Engine, Hands, ServeOptions, Serving
 
 if TYPE_CHECKING:
@@ -156,7 +157,9 @@ class Host:
                 runner.run(self._work(threads, self.settings.grace if grace is None else grace))
         except BaseException as error:
             self._fault = error
-            log.critical("the Faena worker ended: %s: %s", type(error).__name__, error, exc_info=error)
+            if self._ready.is_set():  # else `start` raises it
+                trace = None if isinstance(error, FaenaError) else error
+                log.critical("the Faena worker ended: %s: %s", type(error).__name__, error, exc_info=trace)
         finally:
             self._ready.set()
             on_end()

@@ -80,3 +80,8 @@ class TestARQInProcesses(OnARQ, ProcessConformance):
         await bench.completed(await bench.enqueue(name="next"))
         assert "rejected" in crew.logs()
         assert "evil" not in [sight.name for sight in bench.witness.everything()]
+
+    async def test_a_redis_that_is_silent_is_told_when_it_ends(self, crew: Crew) -> None:
+        worker = crew.start("arq", REDIS_URL="redis://127.0.0.1:1")
+        assert await crew.end(worker) == 1
+        assert "redis.exceptions.ConnectionError" in crew.logs()

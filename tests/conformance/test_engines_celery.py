@@ -98,3 +98,11 @@ class TestCeleryInProcesses(OnCelery, ProcessConformance):
         assert await crew.end(worker) == 0
         waiting = await bench.client.get(job.id)
         assert (waiting.status, waiting.attempt, waiting.crashes) == ("pending", 0, 0)
+
+    async def test_it_tells_the_queues_and_the_slots_that_it_really_has(
+        self, bench: Bench, crew: Crew
+    ) -> None:
+        crew.start("celery solo", "-Q", "low")
+        await bench.completed(await bench.enqueue(name="job", queue="low"))
+        (worker,) = await bench.client.store.workers()
+        assert (worker.queues, worker.slots) == (("low",), 1)

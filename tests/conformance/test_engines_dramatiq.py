@@ -107,7 +107,7 @@ class TestDramatiqInProcesses(OnDramatiq, ProcessConformance):
     async def test_dramatiqs_log_shows_the_task_by_its_name_with_the_job(
         self, bench: Bench, crew: Crew, tmp_path: Path
     ) -> None:
-        worker = crew.start("dramatiq", "-v", "--queues", "low", "default")
+        worker = crew.start("dramatiq", "-v", "--queues", "low,default")
         jobs = [await bench.enqueue(name=queue, queue=queue) for queue in ("low", "default")]
         for job in jobs:
             await bench.completed(job)
@@ -131,6 +131,12 @@ class TestDramatiqInProcesses(OnDramatiq, ProcessConformance):
         crew.start("dramatiq")
         assert (await bench.completed(job)).crashes == 1
 
+    async def test_a_redis_that_is_silent_ends_it_with_a_sentence_and_no_traceback(self, crew: Crew) -> None:
+        worker = crew.start("dramatiq", REDIS_URL="redis://127.0.0.1:1", FAENA_STORE="redis")
+        assert await crew.end(worker) == 2
+        assert "could not start: Redis at redis://127.0.0.1:1 cannot be reached" in crew.logs()
+        assert "Traceback" not in crew.logs()
+
     async def test_settings_that_no_worker_can_start_with_end_it_at_once(self, crew: Crew) -> None:
         worker = crew.start("dramatiq", FAENA_APP="nowhere:app")
         assert await crew.end(worker) == 2
@@ -153,5 +159,9 @@ def test_dramatiqs_own_broker_reads_what_faena_sends(fresh_server: RedisServer) 
 
 def test_queues_are_served_in_the_order_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["dramatiq", "faena.engines.dramatiq_app", "-Q", "z", "b", "a"])
-    assert _in_order({"a", "b", "z"}, ("high", "default")) == ("z", "b", "a")
-    assert _in_order(None, ("high", "default")) == ("high", "default")
+    assert _in_order({"a", "b", "z"}) == ("z", "b", "a")
+
+
+def test_queues_of_the_command_line_may_be_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["dramatiq", "faena.engines.dramatiq_app", "--queues", "z,b,", "a"])
+    assert _in_order({"z,b,", "a"}) == ("z", "b", "a")

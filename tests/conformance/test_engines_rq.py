@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from tests.conformance.redis_transport import OURS, RedisTransport, fresh_server, redis_server
@@ -89,3 +90,19 @@ class TestRQInProcesses(OnRQ, ProcessConformance):
         await bench.completed(await bench.enqueue(name="next"))
         assert "rejected" in crew.logs()
         assert "evil" not in [sight.name for sight in bench.witness.everything()]
+
+    async def test_it_tells_the_queues_of_its_command_line(self, bench: Bench, crew: Crew) -> None:
+        crew.start("rq worker", "other,more")  # besides high, default and low
+        await bench.completed(await bench.enqueue(name="job", queue="more"))
+        (worker,) = await bench.client.store.workers()
+        assert worker.queues == ("high", "default", "low", "other", "more")
+
+
+def test_rqs_own_worker_looks_for_a_signal_every_few_seconds(
+    fresh_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", fresh_server.url)
+    monkeypatch.setenv("FAENA_DATA_DIR", str(tmp_path))
+    from faena.engines.rq_app import FaenaWorker
+
+    assert FaenaWorker(["default"]).dequeue_timeout == 5

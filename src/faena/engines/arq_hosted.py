@@ -161,17 +161,18 @@ class Beside:
             loop.add_signal_handler(number, self._signalled)
 
     async def end(self, _: dict[str, Any]) -> None:
-        """End with status 1 when the worker ended by itself, or ARQ's loop did."""
-        orderly = self._stopping and not self._failed
+        """End with status 1 when the worker ended by itself. When ARQ's loop broke, what it raised says why."""
+        self._stopping = True
         self._worker.stop()
         await asyncio.to_thread(self._worker.wait)
         self._pool.shutdown(wait=False)
-        if not orderly:
+        if self._failed:
             raise SystemExit(1)
 
     def _main_ended(self, _: object) -> None:
         """ARQ's loop broke, or was ended in good order: then nothing is left to wait for. Holds up what ARQ does next:
         jobs must have ended before the process does."""
+        self._stopping = True
         self._worker.stop()
         self._worker.wait()
 

@@ -25,10 +25,8 @@ FAILED: Final = 1
 class HostedWorker(Protocol):
     """The Faena worker beside Celery's consumer: it runs what the consumer hands it."""
 
-    @property
-    def queues(self) -> Sequence[str]:
-        """In order of precedence."""
-        ...
+    queues: tuple[str, ...]
+    """In order of precedence."""
 
     def run(self, job_id: str) -> None:
         """Run a job to the end of one attempt."""
@@ -116,12 +114,13 @@ def _step(worker: HostedWorker) -> type[bootsteps.StartStopStep]:
 
         def __init__(self, parent: Any, **options: Any) -> None:
             super().__init__(parent, **options)
+            worker.queues = tuple(name.removeprefix(PREFIX) for name in parent.app.amqp.queues.consume_from)
             self._hosting: Beside | InChildren = (
                 InChildren(worker) if issubclass(parent.pool_cls, Prefork) else Beside(worker, parent)
             )
 
         def start(self, parent: Any) -> None:
-            self._hosting.start(parent.concurrency)
+            self._hosting.start(1 if issubclass(parent.pool_cls, Solo) else parent.concurrency)
 
         def stop(self, parent: Any) -> None:
             if self._hosting.stop():

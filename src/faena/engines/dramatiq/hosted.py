@@ -182,7 +182,9 @@ class HostMiddleware(dramatiq.Middleware):
 
     def _hosted(self, worker: Any) -> Hosted:
         host = self._make_worker()
-        host.queues = _in_order(worker.consumer_whitelist, host.queues)
+        if worker.consumer_whitelist:
+            host.queues = _in_order(worker.consumer_whitelist)
+            worker.consumer_whitelist = set(host.queues)
         engine = host.make_engine()
         if engine.name != "dramatiq":
             raise TypeError(f"the settings ask for the engine {engine.name}, not for dramatiq")
@@ -223,12 +225,11 @@ class HostedConsumer(dramatiq.Consumer):
         )
 
 
-def _in_order(chosen: set[str] | None, served: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the queues that ``--queues`` chose in the order in which they were written, else those of the settings."""
-    if not chosen:
-        return served
+def _in_order(chosen: set[str]) -> tuple[str, ...]:
+    """Return the queues that ``--queues`` chose in the order in which they were written, with spaces or commas."""
     written = [argument for argument in sys.argv if argument in chosen]
-    return tuple(dict.fromkeys([*written, *sorted(chosen)]))
+    names = ",".join([*written, *sorted(chosen)]).split(",")
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _stop_without(master: int | None) -> None:
