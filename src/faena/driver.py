@@ -176,7 +176,7 @@ class QueueDriver:
         return task.using(delay=delay).enqueue(*args, **kwargs).id
 
     def _results(self, task_ids: Sequence[str]) -> list[dict[str, Any]]:
-        ids = list(task_ids)
+        ids = _checked_ids(task_ids)
         if not self._enabled:
             return [_nothing(one, DISABLED, "the queue is switched off: QUEUE_ENABLED=0") for one in ids]
         jobs = self.app.ask(lambda client: client.store.get(ids))
@@ -240,6 +240,16 @@ def _checked_backend(name: str) -> str:
     if lowered not in ENGINES and ":" not in name:
         raise InvalidSettings([f"force_backend={name!r} names no engine: there are {', '.join(ENGINES)}"])
     return name if ":" in name else lowered
+
+
+def _checked_ids(task_ids: Sequence[str]) -> list[str]:
+    if isinstance(task_ids, str):
+        raise TypeError("get_bulk_results takes a list of task ids; for one of them there is get_task_result")
+    ids = list(task_ids)
+    for one in ids:
+        if not isinstance(one, str):
+            raise TypeError(f"a task id is the text that enqueue returned, not {one!r}")
+    return ids
 
 
 def _same(former: Callable[..., Any], function: Callable[..., Any]) -> bool:
