@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from redis import Redis
 
 from faena.engines.arq import ARQEngine
 from faena.engines.celery import CeleryEngine
@@ -16,6 +21,7 @@ from faena.engines.rq import RQEngine
 from faena.errors import EngineDown
 from faena.testing.engines import Recorder, deliveries, serving
 from faena.testing.servers import RedisServer
+from faena.wiring import HUEY_ON_REDIS, ON_A_BROKER
 
 ENGINES = [CeleryEngine, RQEngine, ARQEngine]
 
@@ -32,12 +38,48 @@ def engine_class(request: pytest.FixtureRequest, server: RedisServer) -> type[On
     return request.param
 
 
+ON_REDIS = {
+    **{name: ON_A_BROKER[name] for name in ("dramatiq", "celery", "rq", "arq")},
+    "huey": HUEY_ON_REDIS,
+}
+
+
+@pytest.fixture(params=sorted(ON_REDIS))
+def engine_name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 def test_a_socket_is_as_good_as_a_port(engine_class: type[OnRedis], server: RedisServer) -> None:
     engine, recorder = engine_class(server.socket_url), Recorder()
     with serving(engine, recorder):
         engine.deliver(deliveries("job"))
         assert recorder.wait_ended(1) == ["job"]
     engine.close()
+
+
+def test_the_rights_that_the_guide_grants_are_enough(server: RedisServer, engine_name: str) -> None:
+    module, _, name = ON_REDIS[engine_name].partition(":")
+    make = getattr(importlib.import_module(module), name)
+    server.flush()
+    address = urlsplit(server.url)
+    with Redis.from_url(server.url) as redis:
+        redis.execute_command("ACL", "SETUSER", "worker", "reset", *granted(engine_name))
+    engine, recorder = make(f"redis://worker:secret@{address.hostname}:{address.port}/0"), Recorder()
+    with serving(engine, recorder):
+        engine.deliver(deliveries("job"))
+        assert recorder.wait_ended(1) == ["job"]
+    assert engine.depth("default") == 0
+    engine.purge(["default"])
+    engine.close()
+
+
+def granted(engine: str) -> list[str]:
+    """What docs/operating/redis.md lets a user do who works with this engine."""
+    page = (Path(__file__).parents[2] / "docs" / "operating" / "redis.md").read_text("utf-8")
+    user = re.search(r"^user worker (.*)$", page, re.MULTILINE)
+    assert user is not None
+    more = re.search(rf"^\| `{engine}`.*\| `(.*)` \|$", page, re.MULTILINE)
+    return [*user[1].split(), *(more[1].split() if more else ())]
 
 
 def test_a_server_that_hangs_is_down_within_two_seconds(
