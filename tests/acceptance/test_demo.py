@@ -44,15 +44,6 @@ def test_the_demo_shows_live_progress_and_results_and_exits_0(tmp_path: Path) ->
         assert Path(line.split()[-1]).is_file()
 
 
-def test_the_demo_tells_its_results_as_json(tmp_path: Path) -> None:
-    answer = demo(tmp_path, "--json", "--engine", "direct")
-    assert answer.returncode == 0, answer.stderr
-    told: dict[str, Any] = json.loads(answer.stdout)
-    assert {job["status"] for job in told["jobs"]} == {"completed"}
-    sizes = {file["name"]: file["bytes"] for file in told["files"]}
-    assert 0 < sizes["thumbnail"] < sizes["optimized"] < told["picture"]["bytes"]
-
-
 def test_a_demo_that_fails_says_so_and_exits_1(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture at all")
     answer = demo(tmp_path, "--photograph", str(tmp_path / "broken.jpg"))
@@ -61,15 +52,37 @@ def test_a_demo_that_fails_says_so_and_exits_1(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_a_kept_server_ends_with_its_demo(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "faena", "demo", "--megapixels", "0.5", "--keep"]
-    told = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, env=told, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+def test_a_kept_demo_tells_its_results_as_json_and_its_server_ends_with_it(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "faena",
+        "demo",
+        "--megapixels",
+        "1",
+        "--json",
+        "--engine",
+        "direct",
+        "--keep",
+    ]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
         assert process.stderr is not None
         stays = next(line for line in process.stderr if "It stays up at" in line)
         address = stays.split()[4]
         assert httpx.get(f"{address}health", trust_env=False).status_code == 200
         servers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
+        told: dict[str, Any] = json.loads(process.stdout.read())
+    assert {job["status"] for job in told["jobs"]} == {"completed"}
+    sizes = {file["name"]: file["bytes"] for file in told["files"]}
+    assert 0 < sizes["thumbnail"] < sizes["optimized"] < told["picture"]["bytes"]
     _, alive = psutil.wait_procs(servers, timeout=60)
     assert alive == []

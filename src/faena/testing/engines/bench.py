@@ -18,7 +18,7 @@ from faena.testing.engines.base import PATIENCE, Transport
 from faena.testing.witness import Witness, app
 
 LEASE = 1.0
-REDELIVER_AFTER = 1.0
+REDELIVER_AFTER = 0.5
 
 
 class Bench:
