@@ -3,7 +3,7 @@
 
 import { attempt } from "./api.js";
 import { stayConnected } from "./connection.js";
-import { hear, readList, showJob } from "./jobs.js";
+import { askWhyNow, hear, readList, showJob } from "./jobs.js";
 import { countSoon, lookAgain, lookAround } from "./overview.js";
 import { offer } from "./start.js";
 import { followAddress } from "./views.js";
@@ -15,7 +15,8 @@ followAddress((view, subject) => {
 
 stayConnected({
   live() {
-    Promise.all([readList(), lookAround()]).catch(() => {});
+    readList().then(askWhyNow, () => {});
+    lookAround().catch(() => {});
     offer().catch(() => {});
   },
   lagged() {

@@ -244,7 +244,8 @@ function learnWhy(id, told) {
   changed.add(id);
 }
 
-export const askWhySoon = soon(askWhy, 1200); // most jobs have begun by then
+export const askWhyNow = soon(askWhy, 50); // once the rows are drawn
+const askWhySoon = soon(askWhy, 1200); // after an event: most jobs have begun by then
 
 // ---- filters, search, older ones ----------------------------------------------------------------------------
 

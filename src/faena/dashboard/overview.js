@@ -3,7 +3,7 @@
 import { call, soon } from "./api.js";
 import { drawAlerts } from "./alerts.js";
 import { isConnected } from "./connection.js";
-import { askWhySoon, drawFilterCounts } from "./jobs.js";
+import { askWhyNow, drawFilterCounts } from "./jobs.js";
 import { drawSchedules } from "./schedules.js";
 import { drawPausedBadge, drawQueues, drawTasks } from "./steering.js";
 import { isShown } from "./views.js";
@@ -41,7 +41,7 @@ export const countSoon = soon(() => (isShown("jobs") ? lookAtCounts() : lookArou
 /** Look around, if somebody looks and there is a server to ask. */
 export function lookAgain() {
   if (document.hidden || !isConnected()) return;
-  askWhySoon();
+  askWhyNow();
   lookAround().catch(() => {});
 }
 
@@ -50,6 +50,6 @@ document.addEventListener("visibilitychange", lookAgain);
 
 /** Something was paused, resumed or run from here: show it, and what it changed for the jobs that wait. */
 document.addEventListener("steered", () => {
-  askWhySoon();
+  askWhyNow();
   lookAround().catch(() => {});
 });
