@@ -43,6 +43,10 @@ ON_RABBITMQ: Mapping[str, str] = {
 """Those of them that take a RabbitMQ as their broker, in the order in which they are preferred there."""
 
 
+OF_AN_ENGINE = ("name", "capabilities", "deliver", "serve", "depth", "purge", "ping", "close")
+"""What `faena.ports.engine.Engine` asks for."""
+
+
 class Selection(Record, frozen=True):
     """Which store and engine this process uses, and why."""
 
@@ -95,12 +99,8 @@ def select(settings: Settings) -> Selection:
         )
     if store == "sqlite" or files:
         notes += settings.directories.notes
-    named = [
-        name
-        for name, value in (("FAENA_STORE", settings.store), ("FAENA_ENGINE", settings.engine))
-        if value != "auto"
-    ]
-    reason = f"{' and '.join(named)} named it" if named else reason
+    if settings.engine != "auto" and settings.engine not in reason:
+        reason += "; FAENA_ENGINE names the engine"
     return Selection(store=store, engine=engine, reason=reason, notes=tuple(notes), alone=alone)
 
 
@@ -136,7 +136,7 @@ def make_engine(settings: Settings, selection: Selection | None = None) -> Engin
 
         return HueyEngine(settings.queue_dir)
     if ":" in chosen.engine:
-        return cast("Engine", _found(chosen.engine, "engine")(settings))
+        return _made(chosen.engine, settings)
     on_server = ON_RABBITMQ if settings.on_rabbitmq else {"huey": HUEY_ON_REDIS, **ON_A_BROKER}
     reference = on_server[chosen.engine]
     return cast("Engine", _named(reference)(settings.broker))
@@ -160,6 +160,19 @@ def worker_queues(settings: Settings, app: Faena) -> tuple[str, ...]:
     """Return the queues that a worker serves, in order: those named, or ``high``, ``default`` and the tasks' others."""
     others = {task.options.queue for task in app.tasks.values()} - {"high", "default"}
     return settings.queues or ("high", "default", *sorted(others))
+
+
+def _made(reference: str, settings: Settings) -> Engine:
+    """Make somebody else's engine."""
+    factory = _found(reference, "engine")
+    if not callable(factory):
+        told = f"is of type {type(factory).__name__}; it must be a function from settings to an engine"
+        raise InvalidSettings([f"FAENA_ENGINE={reference} {told}"])
+    made = factory(settings)
+    if lacking := [name for name in OF_AN_ENGINE if not hasattr(made, name)]:
+        told = f"made no engine but something of type {type(made).__name__}; it lacks {', '.join(lacking)}"
+        raise InvalidSettings([f"FAENA_ENGINE={reference} {told} (see faena.ports.engine.Engine)"])
+    return cast("Engine", made)
 
 
 _USUALLY = {"application": "app", "engine": "factory"}
@@ -238,13 +251,13 @@ def _rabbitmq_faults(engine: str) -> Iterator[str]:
 def _choose_store(settings: Settings, notes: list[Note]) -> tuple[str, str, str | None]:
     """Return the store, why it is chosen, and why only a single process may use it (None: any may)."""
     if settings.store != "auto":
-        return settings.store, "", None
+        return settings.store, "FAENA_STORE names it", None
     if settings.redis_url is None:
         return "sqlite", "REDIS_URL is not set", None
     if (
         settings.engine in ON_A_BROKER and not settings.on_rabbitmq and _no_redis_store() is None
     ):  # without Redis it could not work anyway: opening the store tells
-        return "redis", "", None
+        return "redis", f"FAENA_ENGINE={settings.engine} needs it", None
     if fault := redis_fault(settings.redis_url):
         notes.append(_warning(f"Failed to connect to Redis for Dramatiq: {fault}"))
         return "sqlite", "Redis does not answer", f"Redis does not answer ({fault})"

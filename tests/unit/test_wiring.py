@@ -248,7 +248,8 @@ def test_a_temporary_directory_is_told_in_the_words_of_seed_004(
 def test_what_is_named_is_taken(data_dir: Path) -> None:
     chosen = select(Settings(data_dir=data_dir, engine="direct"))
     assert (chosen.store, chosen.engine) == ("sqlite", "direct")
-    assert chosen.reason == "FAENA_ENGINE named it"
+    assert chosen.reason == "REDIS_URL is not set; FAENA_ENGINE names the engine"
+    assert select(Settings(data_dir=data_dir, store="sqlite")).reason == "FAENA_STORE names it"
 
 
 def test_what_this_release_can_not_do_is_refused_all_at_once(
@@ -337,3 +338,17 @@ async def test_the_command_lines_worker_takes_its_times_from_the_settings(tmp_pa
     )
     options = make_worker(cast(Any, cli), cast(Any, desk)).options
     assert (options.lease, options.grace, options.cancel_grace) == (3, 4, 5)
+
+
+def test_what_makes_no_engine_is_refused_in_words(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no_engines.py").write_text("SOMETHING = 3\n\ndef make(settings): return {}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, told in (
+        ("SOMETHING", "is of type int; it must be"),
+        ("make", "lacks name, capabilities, deliver"),
+    ):
+        settings = Settings(data_dir=data_dir, engine=f"no_engines:{name}")
+        with pytest.raises(InvalidSettings, match=told):
+            make_engine(settings)
