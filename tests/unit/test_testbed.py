@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,17 @@ def test_a_test_may_choose_the_settings_and_the_store(tmp_path: Path) -> None:
     off: dict[str, Any] = {"queue_enabled": False}
     with Testbed(app, settings=Settings.model_validate(off)), pytest.raises(QueueDisabled):
         send_mail.enqueue(to="ada")
+
+
+def test_the_clock_is_moved_by_durations_and_never_back(bed: Testbed) -> None:
+    handle = send_mail.using(delay=3600).enqueue(to="ada")
+    assert [job.id for job in bed.advance(timedelta(hours=1))] == [handle.id]
+    with pytest.raises(ValueError, match="the testbed's clock moves forward: -1 is less"):
+        bed.advance(-1)
+
+
+def test_jobs_of_what_is_no_status_are_not_simply_none(bed: Testbed) -> None:
+    send_mail.enqueue(to="ada")
+    assert len(bed.jobs(status="pending")) == 1
+    with pytest.raises(ValueError, match="'done' is not a valid Status"):
+        bed.jobs(status="done")

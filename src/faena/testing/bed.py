@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import msgspec
 
 from faena.app import Faena
+from faena.durations import Duration
+from faena.durations import seconds as to_seconds
 from faena.events import Event
 from faena.handle import JobHandle
 from faena.job import WAITING, Job, Status
@@ -98,11 +100,14 @@ class Testbed:
 
         return DirectEngine()
 
-    def jobs(self, task: Task[Any, Any] | str | None = None, *, status: Status | None = None) -> list[Job]:
-        """Return the jobs (of a task, of a status) in the order in which they were enqueued."""
+    def jobs(
+        self, task: Task[Any, Any] | str | None = None, *, status: Status | str | None = None
+    ) -> list[Job]:
+        """Return the jobs (of a task, of a status) in the order in which they were enqueued. Raises ValueError for
+        what is no status."""
         query = Query(
             tasks=() if task is None else (_name(task),),
-            statuses=() if status is None else (status,),
+            statuses=() if status is None else (Status(status),),
             limit=BATCH,
         )
         return self._ask(lambda client: _all(client.store, query))
@@ -145,11 +150,15 @@ class Testbed:
         is for later, or waits for its retry, stays: see `advance`."""
         return self._ask(lambda client: self._run_pending(client, MANY))
 
-    def advance(self, seconds: float) -> list[Job]:
+    def advance(self, seconds: Duration) -> list[Job]:
         """Move the clock, from tick to tick of the app's schedules; returns the jobs whose time has come. They are
         pending then: `run_pending` runs them. (Nothing runs on the way: a schedule that skips overlaps makes one job.)
+        Raises ValueError for less than nothing.
         """
-        return self._ask(lambda client: self._advance(client, seconds))
+        step = to_seconds(seconds)
+        if step < 0:
+            raise ValueError(f"the testbed's clock moves forward: {step:g} is less than no time at all")
+        return self._ask(lambda client: self._advance(client, step))
 
     def run_all(self) -> list[Job]:
         """Run everything to its end, moving the clock to each job that is for later and to each limit that opens;
