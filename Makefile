@@ -12,6 +12,8 @@ export UV_LINK_MODE ?= copy
 # The certificates that this machine trusts, as pip and curl use them.
 export UV_SYSTEM_CERTS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+# Tests start hundreds of processes: each would compile anew what it imports.
+test: export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test lint format bench docs lock clean

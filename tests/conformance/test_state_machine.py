@@ -39,7 +39,7 @@ class TakingTurns:
 
 
 def test_the_memory_store_agrees_with_the_model() -> None:
-    drive(MemoryStore, histories=150)
+    drive(MemoryStore, histories=100)
 
 
 def test_the_sqlite_store_agrees_with_the_model(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_redis_store_agrees_with_the_model(empty_redis: RedisServer) -> None
         empty_redis.flush()
         return RedisStore(empty_redis.socket_url, options=options, clock=clock)
 
-    drive(make)
+    drive(make, histories=40)
 
 
 def test_three_instances_on_one_redis_agree_with_the_model_together(empty_redis: RedisServer) -> None:
@@ -76,4 +76,4 @@ def test_three_instances_on_one_redis_agree_with_the_model_together(empty_redis:
         stores = [RedisStore(empty_redis.socket_url, options=options, clock=clock) for _ in range(3)]
         return cast(Store, TakingTurns(*stores))
 
-    drive(make, histories=30)
+    drive(make, histories=20)
