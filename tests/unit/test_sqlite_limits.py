@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
-from faena.job import Gate, NewJob, OnConflict, Outcome, Status, Step, Window
+from faena.job import Gate, Idempotency, NewJob, OnConflict, Outcome, Status, Step, Window
 from faena.ports.records import Claim, Query
 from faena.schedule import Schedule
 from faena.stores.sqlite.store import SQLiteStore
@@ -171,6 +172,24 @@ async def test_a_file_of_version_1_is_upgraded_with_its_jobs(
     assert (await store.insert([NewJob(id="free", task="t", key="other")]))[0].job.id == "free"
     assert [claim.job.id for claim in await take(store, 10)] == ["first", "waits", "free"]
     assert (await store.get(["done"]))[0].status is Status.COMPLETED
+
+
+async def test_a_file_of_version_2_is_upgraded_with_its_answers(tmp_path: Path) -> None:
+    path = tmp_path / "two" / "faena.db"
+    asked = NewJob(id="1", task="t", idempotency=Idempotency(key="r", digest="d", kept=1000))
+    store = SQLiteStore(path)
+    await store.open()
+    await store.insert([asked])
+    await store.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("ALTER TABLE answers DROP COLUMN duplicate; PRAGMA user_version = 2")
+    connection.close()
+    store = SQLiteStore(path)
+    await store.open()
+    (again,) = await store.insert([msgspec.structs.replace(asked, id="2")])
+    assert (again.replayed, again.duplicate, again.job.id) == (True, False, "1")
+    assert _schema(path)[2] == [(3,)]
+    await store.close()
 
 
 async def test_an_upgraded_file_is_like_a_new_one(

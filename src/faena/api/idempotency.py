@@ -44,8 +44,8 @@ class Once:
         self._key = key
 
     async def enqueue(self, request: JobRequest) -> Inserted:
-        """`Client.enqueue`. The job of a request that was sent before is told as it was created. Raises as that
-        does, and `Conflict` for a key that came with another request."""
+        """`Client.enqueue`. The job of a request that was sent before is told as it was created; one that was a
+        duplicate, as it stands. Raises as that does, and `Conflict` for a key that came with another request."""
         if self._key is None:
             return await self._client.enqueue(request)
         # A key has no space: nobody's can be taken for a user's.
@@ -55,6 +55,8 @@ class Once:
         if not inserted.replayed:
             return inserted
         self._response.headers[REPLAYED] = "true"
+        if inserted.duplicate:
+            return inserted
         return msgspec.structs.replace(inserted, job=self._as_created(inserted.job, request))
 
     def _as_created(self, job: Job, request: JobRequest) -> Job:

@@ -22,7 +22,8 @@ class Inserted(Record, frozen=True):
     """True: another job holds the key, or answered another request under the same `Idempotency.key`; it is ``job``
     and nothing was stored."""
     replayed: bool = False
-    """True: this very request (`Idempotency`) was answered before; ``job`` is what it was answered with."""
+    """True: this very request (`Idempotency`) was answered before; ``job`` is what it was answered with, and
+    ``duplicate`` what was said of it."""
     held_back: bool = False
     """True: ``job`` is pending but paused or bears gates: it is not to be delivered now, `Store.admit` says when."""
 

@@ -41,7 +41,7 @@ class Model:
         self._options = options
         self._newest: dict[tuple[str, str], str] = {}
         """Who got a key last."""
-        self._requests: dict[str, tuple[str, str, float]] = {}
+        self._requests: dict[str, tuple[str, str, float, bool]] = {}
         """By the sender's key: the digest, who answered, and until when."""
 
     @property
@@ -52,7 +52,7 @@ class Model:
     def may_step_back(self, seconds: float) -> bool:
         """Tell whether the clock can be set back without asking again for a key or request that a store may have
         forgotten, since its time was over."""
-        ends = [until for _, _, until in self._requests.values()]
+        ends = [until for _, _, until, _ in self._requests.values()]
         for job in map(self.jobs.get, self._newest.values()):
             if job is not None:
                 ends += [job.created_at + job.new.key_kept, job.created_at + (job.new.key_bound or 0.0)]
@@ -66,14 +66,15 @@ class Model:
             return Answer(new.id)
         if new.idempotency is None:
             return self._insert_by_key(new)
-        digest, job_id, until = self._requests.get(new.idempotency.key, ("", "", 0.0))
+        digest, job_id, until, duplicate = self._requests.get(new.idempotency.key, ("", "", 0.0, False))
         if job_id in self.jobs and self.now < until:
             same = digest == new.idempotency.digest
-            return Answer(job_id, replayed=same, conflict=not same)
+            return Answer(job_id, replayed=same, conflict=not same, duplicate=same and duplicate)
         answer = self._insert_by_key(new)
         if not answer.conflict:
             until = self.now + new.idempotency.kept
-            self._requests[new.idempotency.key] = (new.idempotency.digest, answer.job_id, until)
+            said = (new.idempotency.digest, answer.job_id, until, answer.duplicate)
+            self._requests[new.idempotency.key] = said
             answering = self.jobs[answer.job_id]
             answering.answers_until = max(answering.answers_until, until)
             answering.expires_at = max(answering.expires_at, until)

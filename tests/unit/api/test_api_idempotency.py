@@ -191,3 +191,24 @@ async def test_the_409_of_a_key_names_its_job_and_until_when_it_holds_at_the_lat
         assert ended["job_status"] == "completed"
         assert ended["held_until"] == (await api.get(f"/jobs/{job_id}")).json()["expires_at"]
         assert "at the latest" in ended["detail"]
+
+
+async def test_a_duplicate_that_is_told_again_says_so_again(stored: Kit) -> None:
+    order = {**ORDER, "key": "k", "keep_key": 600}
+    async with http(stored.api) as api:
+        job_id = (await api.post("/jobs", json=order)).json()["job_id"]
+        first = await api.post("/jobs", json=order, headers=KEY)
+        assert (first.json()["duplicate"], "idempotency-replayed" in first.headers) == (True, False)
+        await stored.claim(job_id)
+        again = await api.post("/jobs", json=order, headers=KEY)
+        assert again.headers["idempotency-replayed"] == "true"
+        told = again.json()
+        assert (told["duplicate"], told["job_id"], told["status"]) == (True, job_id, "processing")
+
+
+async def test_a_duplicate_of_the_demos_is_told_again_as_it_was(stored: Kit) -> None:
+    async with http(stored.api) as api:
+        await api.post("/tasks", json={"duration": 5})
+        first, again = [await api.post("/tasks", json={"duration": 5}, headers=KEY) for _ in range(2)]
+        assert first.json()["duplicate"] is True
+        assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")

@@ -37,12 +37,15 @@ class Intake:
             return self._insert_by_key(new)
         now = self._clock()
         if answered := self._keys.answered(new.idempotency, now):
-            row, same = answered
-            return self._answer(row, replayed=same, conflict=not same)
+            row, said = answered
+            if said.digest != new.idempotency.digest:
+                return self._answer(row, conflict=True)
+            return self._answer(row, replayed=True, duplicate=said.duplicate)
         inserted = self._insert_by_key(new)
         if not inserted.conflict:
             answering = self._book.rows[inserted.job.id]
-            self._keep(answering, self._keys.remember(new.idempotency, answering, now))
+            until = self._keys.remember(new.idempotency, answering, now, duplicate=inserted.duplicate)
+            self._keep(answering, until)
         return inserted
 
     def _insert_by_key(self, new: NewJob) -> Inserted:

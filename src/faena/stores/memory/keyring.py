@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from faena.job import Idempotency, Job
 from faena.stores.memory.row import Row
+
+
+class Answered(NamedTuple):
+    """What was asked under a request's key, and how it was answered."""
+
+    digest: str
+    job: str
+    until: float
+    duplicate: bool
 
 
 class Keyring:
@@ -14,8 +24,8 @@ class Keyring:
     def __init__(self, rows: Mapping[str, Row]) -> None:
         self._rows = rows
         self._newest: dict[tuple[str, str], str] = {}
-        self._requests: dict[str, tuple[str, str, float]] = {}
-        """By the sender's key: the digest, the id of the job that answered, and until when."""
+        self._requests: dict[str, Answered] = {}
+        """By the sender's key."""
 
     def holder(self, task: str, key: str, now: float) -> Row | None:
         """Return who holds a key now."""
@@ -27,16 +37,16 @@ class Keyring:
         if job.key is not None:
             self._newest[job.task, job.key] = job.id
 
-    def answered(self, request: Idempotency, now: float) -> tuple[Row, bool] | None:
-        """Return what a request was answered with, and whether it was this very request."""
-        digest, job_id, until = self._requests.get(request.key, ("", "", 0.0))
-        row = self._rows.get(job_id)
-        return (row, digest == request.digest) if row is not None and now < until else None
+    def answered(self, request: Idempotency, now: float) -> tuple[Row, Answered] | None:
+        """Return what was answered to a request with this key, with the job."""
+        known = self._requests.get(request.key)
+        row = None if known is None else self._rows.get(known.job)
+        return (row, known) if row is not None and known is not None and now < known.until else None
 
-    def remember(self, request: Idempotency, row: Row, now: float) -> float:
+    def remember(self, request: Idempotency, row: Row, now: float, *, duplicate: bool) -> float:
         """Remember what a request was answered with; returns until when."""
         until = now + request.kept
-        self._requests[request.key] = (request.digest, row.job.id, until)
+        self._requests[request.key] = Answered(request.digest, row.job.id, until, duplicate)
         return until
 
     def forget(self, job: Job) -> None:
@@ -46,4 +56,4 @@ class Keyring:
 
     def forget_requests(self, now: float) -> None:
         """Forget the requests whose time is over."""
-        self._requests = {key: known for key, known in self._requests.items() if now < known[2]}
+        self._requests = {key: known for key, known in self._requests.items() if now < known.until}

@@ -323,8 +323,8 @@ def _inserted(new: NewJob, job: Job, kind: str, held_back: bool) -> Inserted:
     same = kind == "2" and same_arguments(job.args, new.args)
     return Inserted(
         job=job,
-        duplicate=same or kind == "4",
+        duplicate=same or kind in "46",
         conflict=kind == "3" or (kind == "2" and not same),
-        replayed=kind == "5",
+        replayed=kind in "56",
         held_back=held_back,
     )

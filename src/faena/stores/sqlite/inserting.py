@@ -77,8 +77,9 @@ class _Call:
         job = self._known.get(answered.job) or self._know(keys.stored_job(self._ledger, answered.job))
         if job is None:
             return None
-        same = answered.digest == asked.digest
-        return self._told(job, replayed=same, conflict=not same)
+        if answered.digest != asked.digest:
+            return self._told(job, conflict=True)
+        return self._told(job, replayed=True, duplicate=bool(answered.duplicate))
 
     def write(self) -> None:
         """Write the rows that were collected."""

@@ -18,10 +18,11 @@ _KEEP: Final = """
 
 
 class Answered(NamedTuple):
-    """What was asked under a request's key, and which job answered."""
+    """What was asked under a request's key, which job answered, and whether that was a duplicate."""
 
     digest: str
     job: str
+    duplicate: int
 
 
 def columns(new: NewJob, now: float) -> tuple[str | None, float | None, float | None, float | None]:
@@ -63,16 +64,17 @@ def answers_until(ledger: Ledger, job_id: str) -> float | None:
 
 def answered(ledger: Ledger, asked: Idempotency) -> Answered | None:
     """Return what answered a request, if that is still remembered."""
-    select = "SELECT digest, job FROM answers WHERE key = ? AND until > ?"
+    select = "SELECT digest, job, duplicate FROM answers WHERE key = ? AND until > ?"
     row = one(ledger.connection, select, (asked.key, ledger.now))
     return None if row is None else Answered(*row)
 
 
 def remember(ledger: Ledger, asked: Idempotency, job_id: str, *, fresh: bool) -> None:
-    """Remember which job answered a request; one that is not ``fresh`` is kept as long."""
+    """Remember which job answered a request; one that is not ``fresh`` (a duplicate) is kept as long."""
     until = ledger.now + asked.kept
     ledger.connection.execute(
-        "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (asked.key, asked.digest, job_id, until)
+        "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
+        (asked.key, asked.digest, job_id, until, not fresh),
     )
     if not fresh:
         ledger.connection.execute(_KEEP, (until, job_id))

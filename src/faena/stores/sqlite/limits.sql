@@ -47,7 +47,8 @@ CREATE TABLE pauses (kind TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL, P
 
 -- Which job answered a request that may be repeated.
 CREATE TABLE answers (
-    key TEXT PRIMARY KEY, digest TEXT NOT NULL, job TEXT NOT NULL, until REAL NOT NULL
+    key TEXT PRIMARY KEY, digest TEXT NOT NULL, job TEXT NOT NULL, until REAL NOT NULL,
+    duplicate INTEGER NOT NULL DEFAULT 0   -- the job was there before the request
 ) WITHOUT ROWID;
 CREATE INDEX answers_until ON answers (until);
 

@@ -61,7 +61,9 @@ from faena.stores.sqlite.ledger import Ledger
 from faena.stores.sqlite.rows import encode, many, one
 from faena.stores.sqlite.writer import Writer
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+SCRIPTS: Final = (("schema.sql", "limits.sql"), ("upgrade_2.sql", "limits.sql"), ("upgrade_3.sql",))
+"""What brings a file to the present version, by the version that it has."""
 OLDEST_SQLITE: Final = (3, 51, 3)
 OPEN_PATIENCE: Final = 10_000
 """Milliseconds to wait for other processes while the file is opened."""
@@ -157,7 +159,7 @@ class SQLiteStore:
             raise StoreDown(f"the file was made by a newer Faena (version {version}): upgrade this one")
         if version == SCHEMA_VERSION:
             return
-        for part in ("schema.sql" if version == 0 else "upgrade_2.sql", "limits.sql"):
+        for part in SCRIPTS[version]:
             many(connection, files("faena.stores.sqlite").joinpath(part).read_text())
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

@@ -299,7 +299,22 @@ class Keys(StoreSuite):
         clock.advance(50)
         assert await desk.store.prune(limit=10) == 0
         again = await desk.ask(key="k", idempotency=REQUEST)
-        assert (again.replayed, again.job.id) == (True, holder.id)
+        assert (again.replayed, again.duplicate, again.job.id) == (True, True, holder.id)
+
+    async def test_the_answer_to_a_request_that_made_its_job_is_no_duplicate_when_it_is_told_again(
+        self, desk: Desk
+    ) -> None:
+        first = await desk.ask(key="k", idempotency=REQUEST)
+        assert (await desk.ask(key="k")).duplicate
+        again = await desk.ask(key="k", idempotency=REQUEST)
+        assert (again.replayed, again.duplicate, again.job) == (True, False, first.job)
+
+    async def test_a_request_that_debounced_a_job_was_answered_by_a_duplicate(self, desk: Desk) -> None:
+        first = await desk.ask(key="k", args=ONE)
+        asked = {"key": "k", "args": TWO, "on_conflict": OnConflict.DEBOUNCE, "idempotency": REQUEST}
+        assert (await desk.ask(**asked)).duplicate
+        again = await desk.ask(**asked)
+        assert (again.replayed, again.duplicate, again.job.id) == (True, True, first.job.id)
 
     async def test_a_job_that_had_ended_is_kept_for_the_request_that_it_answered(
         self, open_desk: OpenDesk, clock: FakeClock

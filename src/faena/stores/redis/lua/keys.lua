@@ -6,7 +6,7 @@ local CREATED = '1'                -- what `decide_all` says of a job that is ne
 local function open_keys(moves)
 
 local REQUESTS, REQUESTS_END = ROOT .. 'requests', ROOT .. 'requests_end'
-local HELD_KEY, CONFLICT, DEBOUNCED, REPLAYED = '2', '3', '4', '5'
+local HELD_KEY, CONFLICT, DEBOUNCED, REPLAYED, REPLAYED_DUPLICATE = '2', '3', '4', '5', '6'
 local holders, requests, loaded = {}, {}, {}
 
 local function waits(head)
@@ -40,25 +40,28 @@ local function hold(n, packed)
     holders[packed] = n
 end
 
--- Return the job that answered a request before, and whether that was another request.
+-- Return the job that answered a request before, and what is said of it now.
 local function recall(request)
     local key = request[1]
     local packed = requests[key] or redis.call('HGET', REQUESTS, key)
     if not packed then
         return nil
     end
-    local digest, n, until_then = cmsgpack.unpack(packed)
+    local digest, n, until_then, duplicate = cmsgpack.unpack(packed)
     load({n})
     if until_then <= now or not heads[n] then
         return nil
     end
-    return n, digest ~= request[2]
+    if digest ~= request[2] then
+        return n, CONFLICT
+    end
+    return n, duplicate and REPLAYED_DUPLICATE or REPLAYED
 end
 
 -- Remember who answered a request; that job is kept as long.
-local function remember(n, request)
+local function remember(n, request, duplicate)
     local key, until_then, head = request[1], now + request[3], heads[n]
-    requests[key] = cmsgpack.pack(request[2], n, until_then)
+    requests[key] = cmsgpack.pack(request[2], n, until_then, duplicate)
     gather(sets, REQUESTS, key, requests[key])
     gather(adds, REQUESTS_END, score(until_then), key)
     widen(head)
@@ -150,9 +153,9 @@ end
 local function decide(job, extra, key, body, result_ttl)
     local request = extra[5]
     if request then
-        local n, other = recall(request)
+        local n, said = recall(request)
         if n then
-            return other and CONFLICT or REPLAYED, n
+            return said, n
         end
     end
     local kind, n = CREATED, holder_of(key)
@@ -165,7 +168,7 @@ local function decide(job, extra, key, body, result_ttl)
         hold(n, key)
     end
     if request and kind ~= CONFLICT and (kind ~= HELD_KEY or same_arguments(moves.body_of(n), body)) then
-        remember(n, request)
+        remember(n, request, kind ~= CREATED)
     end
     return kind, n
 end
