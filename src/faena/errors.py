@@ -151,7 +151,7 @@ class KeyConflict(Conflict):
         self.task = task
         self.status = status
         self.held_until = held_until
-        super().__init__(told or f"the key {key!r} is held by the live job {job_id} with other arguments")
+        super().__init__(told or f"the key {key!r} is held by job {job_id}")
 
 
 class IllegalStep(Conflict):
