@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.redis_transport import OURS, RedisTransport, fresh_server, redis_server
 
-from faena.engines.rq import FUNCTION, JOB, QUEUE, RQEngine, check_version
+from faena.engines.rq import FUNCTION, JOB, PREFIX, QUEUE, RQEngine, check_version
 from faena.testing.engines import EngineConformance, ProcessConformance, Transport, WorkerConformance
 from faena.testing.engines.bench import Bench
 from faena.testing.engines.processes import Crew
@@ -52,13 +52,13 @@ class RQTransport(RedisTransport):
     def messages(self, queue: str) -> list[bytes]:
         return [
             self.redis.hget(JOB + name.decode(), "data") or b""
-            for name in self.redis.lrange(QUEUE + queue, 0, -1)
+            for name in self.redis.lrange(QUEUE + PREFIX + queue, 0, -1)
         ]
 
     def send(self, queue: str, message: bytes) -> None:
         name = f"sent-{self.redis.incr('sent')}"
-        self.redis.hset(JOB + name, mapping={"data": message, "origin": queue, "status": "queued"})
-        self.redis.rpush(QUEUE + queue, name)
+        self.redis.hset(JOB + name, mapping={"data": message, "origin": PREFIX + queue, "status": "queued"})
+        self.redis.rpush(QUEUE + PREFIX + queue, name)
 
     def check_version(self, version: str) -> None:
         check_version(version)

@@ -84,7 +84,7 @@ async def test_rq_dashboard_shows_the_real_names_of_tasks(bench: Bench, tmp_path
     try:
         crew.start("dashboard")
         job = await bench.enqueue(name="job")
-        jobs = f"http://127.0.0.1:{port}/0/data/jobs/default/queued/10/asc/1.json"
+        jobs = f"http://127.0.0.1:{port}/0/data/jobs/faena:default/queued/10/asc/1.json"
         await shown(jobs, lambda page: f"note({job.id})" in page, crew)
     finally:
         crew.close()

@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import redis
+import rq
 from redis import Redis
 
 from faena.engines.arq import ARQEngine
@@ -150,3 +152,15 @@ def test_a_bell_leaves_nothing_in_redis(engine_class: type[OnRedis], server: Red
         for key in redis.scan_iter("faena:bell:*"):
             assert 0 < redis.ttl(key) <= 2
     engine.close()
+
+
+def test_an_rq_of_the_users_own_keeps_its_messages(server: RedisServer) -> None:
+    server.flush()
+    own = rq.Queue("default", connection=redis.Redis.from_url(server.url))
+    own.enqueue("math.sqrt", 4)
+    engine, recorder = RQEngine(server.url), Recorder()
+    with serving(engine, recorder):
+        engine.deliver(deliveries("job"))
+        assert recorder.wait_ended(1) == ["job"]
+    engine.close()
+    assert [job.func_name for job in own.jobs] == ["math.sqrt"]

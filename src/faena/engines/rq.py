@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FUNCTION: Final = "faena.engines.rq_app.run"
 """The one function that a job may name."""
+PREFIX: Final = "faena:"
+"""In front of a queue's name: RQ's keys have no prefix, and an RQ of the user's own has a queue ``default``, too."""
 QUEUES: Final = "rq:queues"
 QUEUE: Final = "rq:queue:"
 JOB: Final = "rq:job:"
@@ -87,7 +89,7 @@ class RQLayout(NameInFront):
 
     def key(self, queue: str) -> str:
         """Return the list of a queue."""
-        return QUEUE + queue
+        return QUEUE + PREFIX + queue
 
     def wait(self, redis: Redis, keys: Sequence[str], seconds: int) -> tuple[bytes, bytes] | None:
         """Pop the oldest id of the first list that has one."""
@@ -142,7 +144,7 @@ def _fields(delivery: Delivery, now: str) -> dict[Any, Any]:
         "created_at": now,
         "enqueued_at": now,
         "data": data,  # RQ compresses it, and takes it as it is, too
-        "origin": delivery.queue,
+        "origin": PREFIX + delivery.queue,
         "description": f"{delivery.task}({delivery.job_id})",
         "status": "queued",
         "timeout": -1,

@@ -20,7 +20,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from faena.engines.reading import RejectedMessage
-from faena.engines.rq import call
+from faena.engines.rq import PREFIX, call
 from faena.host import Host
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class FaenaWorker(SimpleWorker):  # type: ignore[misc]
         self._host = Host.from_settings(engine="rq")
         self._stopping = self._failed = False
         given = ",".join(queue if isinstance(queue, str) else queue.name for queue in queues)
-        names = list(dict.fromkeys(name for name in given.split(",") if name))
+        names = list(dict.fromkeys(name.removeprefix(PREFIX) for name in given.split(",") if name))
         self._host.queues = tuple(names)
         ours = {
             "connection": Redis.from_url(str(self._host.settings.broker)),
@@ -80,7 +80,7 @@ class FaenaWorker(SimpleWorker):  # type: ignore[misc]
             "queue_class": Queue,
             "serializer": JSONSerializer,
         }
-        super().__init__(names, **(options | ours))
+        super().__init__([PREFIX + name for name in names], **(options | ours))
 
     @property
     def dequeue_timeout(self) -> int:
