@@ -261,6 +261,17 @@ def test_the_first_jobs_of_a_worker_are_named() -> None:
     assert running_jobs(["a", "b", "c", "d", "e"]) == "a\nb\nc\nand 2 more"
 
 
+def test_a_command_says_that_it_looks_at_files_because_redis_is_silent(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.delenv("FAENA_STORE", raising=False)
+    result = run("jobs")
+    assert result.exit_code == 0
+    assert "REDIS_URL is set" in result.stderr
+    assert "these are the jobs on files" in result.stderr
+
+
 def test_doctor_calls_a_silent_redis_a_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.delenv("FAENA_STORE", raising=False)

@@ -132,6 +132,7 @@ def check_engine(engine: Engine) -> Finding:
     """Ask the engine whether it answers."""
     try:
         engine.ping()
+        engine.depth("default")  # a user of Redis may be allowed to ping, and not to see the queues
     except FaenaError as error:
         advice = "jobs are stored meanwhile, and delivered when it answers again"
         return Finding(check="engine", level=FAULT, told=f"{engine.name}: {error}", advice=advice)

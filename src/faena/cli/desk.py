@@ -24,11 +24,20 @@ class Desk:
 
 
 @asynccontextmanager
-async def opened(command: Command) -> AsyncIterator[Desk]:
-    """Open the selected store and engine, with a client for the application's tasks."""
+async def opened(command: Command, *, tells: bool = False) -> AsyncIterator[Desk]:
+    """Open the selected store and engine, with a client for the application's tasks. ``tells``: the command itself says
+    what was selected; else one that looks at files because Redis does not answer is told so."""
     from faena.client import Client
     from faena.wiring import make_engine
 
+    if command.selection.alone is not None and not tells:
+        where = command.settings.data_dir
+        command.aside.print(
+            f"REDIS_URL is set, and {command.selection.alone}: these are the jobs on files, in {where}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
     store = another_store(command)
     engine = make_engine(command.settings, command.selection)
     await store.open()

@@ -101,7 +101,7 @@ def _directories(cli: Command) -> Iterator[Finding]:
 async def _running(cli: Command) -> AsyncIterator[Finding]:
     from faena.wiring import worker_queues
 
-    async with opened(cli) as desk:
+    async with opened(cli, tells=True) as desk:
         for finding in await check_store(desk.store):
             yield finding
         yield check_engine(desk.engine)

@@ -31,7 +31,7 @@ def serve(cli: Command, *, with_worker: bool) -> None:
 
     @asynccontextmanager
     async def ready() -> AsyncIterator[Worker]:
-        async with opened(cli) as desk:
+        async with opened(cli, tells=True) as desk:
             worker = make_worker(cli, desk) if with_worker else None
             with Server(cli, desk, worker) as server:
                 yield cast("Worker", server)  # it runs and stops as a worker does
@@ -49,7 +49,7 @@ def work(cli: Command, *, solo: bool, max_jobs: int | None) -> None:
 
     @asynccontextmanager
     async def ready() -> AsyncIterator[Worker]:
-        async with opened(cli) as desk:
+        async with opened(cli, tells=True) as desk:
             if SUPERVISED not in os.environ:
                 announce(cli, worker=True)
             yield make_worker(cli, desk, max_jobs=max_jobs)

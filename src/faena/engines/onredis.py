@@ -279,9 +279,11 @@ def connect(url: str, *, timeout: float, connections: int) -> Redis:
 @contextmanager
 def _down() -> Iterator[None]:
     """Turn what redis-py raises into `EngineDown`."""
-    from redis import RedisError
+    from redis import RedisError, ResponseError
 
     try:
         yield
+    except ResponseError as error:
+        raise EngineDown(f"Redis refuses: {error}") from error
     except (RedisError, OSError) as error:
         raise EngineDown(f"Redis does not answer: {error}") from error

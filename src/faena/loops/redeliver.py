@@ -8,6 +8,7 @@ from typing import Final
 
 from faena.loops.promote import Deliver, first
 from faena.ports.store import Store
+from faena.words import counted
 
 logger = logging.getLogger("faena.loops")
 
@@ -40,6 +41,6 @@ class Redeliver:
         empty = [queue for queue in self._queues if await self._depth(queue) == 0]
         lost = await self._store.undelivered(empty=empty, age=self._age, limit=BATCH)
         if lost:
-            logger.warning("%d jobs are delivered again", len(lost), extra={"count": len(lost)})
+            logger.warning("delivered again: %s", counted(len(lost), "job"), extra={"count": len(lost)})
             await self._deliver(first(lost))
         return 0.0 if len(lost) >= BATCH else self._every

@@ -7,6 +7,7 @@ from typing import Final
 
 from faena.loops.promote import Deliver, first
 from faena.ports.store import Store
+from faena.words import counted
 
 logger = logging.getLogger("faena.loops")
 
@@ -26,8 +27,8 @@ class Rescue:
         rescued = await self._store.rescue(limit=BATCH)
         if rescued:
             logger.warning(
-                "%d jobs were taken from workers that fell silent",
-                len(rescued),
+                "rescued from workers that fell silent: %s",
+                counted(len(rescued), "job"),
                 extra={"count": len(rescued)},
             )
             await self._deliver(first(rescued))
