@@ -151,7 +151,7 @@ class ProcessConformance(ProcessSuite):
     async def test_a_second_signal_stops_at_once_and_loses_nothing(
         self, bench: Bench, crew: Crew, command: str
     ) -> None:
-        worker, job = await _in_mid_job(bench, crew, command, seconds=60.0, FAENA_GRACE="60")
+        worker, job = await _in_mid_job(bench, crew, command, seconds=2.0, FAENA_GRACE="60")
         worker.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.5)  # two signals at the same moment would be one
         worker.send_signal(signal.SIGTERM)
