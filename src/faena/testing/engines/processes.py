@@ -151,11 +151,15 @@ class ProcessConformance(ProcessSuite):
     async def test_a_second_signal_stops_at_once_and_loses_nothing(
         self, bench: Bench, crew: Crew, command: str
     ) -> None:
-        worker, job = await _in_mid_job(bench, crew, command, seconds=2.0, FAENA_GRACE="60")
+        worker, job = await _in_mid_job(bench, crew, command, seconds=60.0, FAENA_GRACE="60")
         worker.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.5)  # two signals at the same moment would be one
-        worker.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(worker.wait, 10)
+        for _ in range(3):  # two signals at the same moment are one, and on a busy machine half a second is a moment
+            await asyncio.sleep(0.5)
+            worker.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(worker.wait, 5)
+                break
+        assert worker.poll() is not None, "it does not stop"
         crew.start(command)
         await bench.completed(job)
         assert len(bench.witness.sights("job", "end")) == 1
