@@ -153,7 +153,9 @@ class ProcessConformance(ProcessSuite):
     ) -> None:
         worker, job = await _in_mid_job(bench, crew, command, seconds=60.0, FAENA_GRACE="60")
         worker.send_signal(signal.SIGTERM)
-        for _ in range(3):  # two signals at the same moment are one, and on a busy machine half a second is a moment
+        for _ in range(
+            3
+        ):  # two signals at the same moment are one, and on a busy machine half a second is a moment
             await asyncio.sleep(0.5)
             worker.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
