@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import os
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -95,16 +96,27 @@ async def _with_faena(
 
 
 def main(*, quick: bool = False) -> dict[str, object]:
-    """Measure every engine, with Faena and alone, in turns."""
-    figures: dict[str, object] = {}
+    """Measure every engine, with Faena and alone, in turns, three times; the medians count. Quick: once."""
+    runs: dict[str, list[dict[str, dict[str, float]]]] = {engine: [] for engine in ENGINES}
     with scratch() as folder, RedisServer(folder) as server:
-        for engine in ENGINES:
-            jobs = JOBS.get(engine, FEWER) // (5 if quick else 1)
-            threads = 200 if engine == "direct" else THREADS
-            mine = with_faena(engine, server.url, folder, jobs=jobs, threads=threads)
-            entry: dict[str, object] = {"faena": mine}
-            if engine != "direct":
-                other = alone(engine, server.url, folder, jobs=jobs)
-                entry |= {"alone": other, "ratio": mine["finished_per_s"] / other["finished_per_s"]}
-            figures[engine] = entry
-    return figures
+        for _ in range(1 if quick else 3):
+            for engine in ENGINES:
+                jobs = JOBS.get(engine, FEWER) // (5 if quick else 1)
+                threads = 200 if engine == "direct" else THREADS
+                run = {"faena": with_faena(engine, server.url, folder, jobs=jobs, threads=threads)}
+                if engine != "direct":
+                    run["alone"] = alone(engine, server.url, folder, jobs=jobs)
+                runs[engine].append(run)
+    return {engine: _medians(found) for engine, found in runs.items()}
+
+
+def _medians(runs: Sequence[dict[str, dict[str, float]]]) -> dict[str, object]:
+    """The medians of each figure, and of the ratios of the runs: those of one run were measured one after the other."""
+    told: dict[str, object] = {
+        side: {key: statistics.median(run[side][key] for run in runs) for key in figures}
+        for side, figures in runs[0].items()
+    }
+    if "alone" in runs[0]:
+        ratios = [run["faena"]["finished_per_s"] / run["alone"]["finished_per_s"] for run in runs]
+        told |= {"ratio": statistics.median(ratios), "ratios": sorted(ratios)}
+    return told
