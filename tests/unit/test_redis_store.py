@@ -13,12 +13,12 @@ from tests.redis_kit import empty_redis, open_store, redis_server
 from faena.errors import InvalidCursor, StoreDown, StoreFull
 from faena.events import EventType, NewEvent
 from faena.job import Outcome, Status, Step
-from faena.ports.records import Lease, Query, Report
+from faena.ports.records import CancelResult, Held, Lease, Query, Report
 from faena.ports.store import StoreOptions
 from faena.stores.redis.store import RedisStore
 from faena.testing.clock import FakeClock
 from faena.testing.desk import Desk
-from faena.testing.factories import JobFactory, a_worker
+from faena.testing.factories import JobFactory, a_worker, rate
 from faena.testing.servers import RedisServer
 
 __all__ = ["empty_redis", "redis_server"]
@@ -185,6 +185,45 @@ async def test_what_runs_may_end_while_the_server_is_full(
     assert len(await store.claim_next(["default"], worker="w", lease=9, limit=1, request="s")) == 1
     await store.cancel([new[2].id])
     assert {count.count for count in await store.counts()} == {1}
+
+
+async def test_a_full_server_still_lets_running_jobs_be_cancelled(
+    store: RedisStore, empty_redis: RedisServer, jobs: JobFactory
+) -> None:
+    new = jobs.new()
+    await store.insert([new])
+    await store.claim([new.id], worker="w", lease=9, request="r")
+    empty_redis.configure("maxmemory", "1000000")
+    assert await store.cancel([new.id]) == [CancelResult.REQUESTED]
+    assert await store.extend([Lease(job_id=new.id, token=1)], lease=9) == [
+        Held(held=True, cancel_requested=True)
+    ]
+
+
+async def test_a_full_server_says_whose_lease_is_lost(
+    store: RedisStore, empty_redis: RedisServer, jobs: JobFactory
+) -> None:
+    new = jobs.new()
+    await store.insert([new])
+    await store.claim([new.id], worker="w", lease=9, request="r")
+    empty_redis.configure("maxmemory", "1000000")
+    stale = Lease(job_id=new.id, token=9)
+    assert await store.extend([stale], lease=9) == [Held(held=False)]
+    assert await store.report([Report(job_id=new.id, token=9, number=1, progress=1)]) == [Held(held=False)]
+    assert await store.finish([Outcome(job_id=new.id, token=9, step=Step.COMPLETE)]) == [False]
+    assert (await store.check()).details["stale_writes_refused"] == 3
+
+
+async def test_a_full_server_counts_a_late_start(
+    store: RedisStore, empty_redis: RedisServer, jobs: JobFactory
+) -> None:
+    gates = (rate((2, 600)),)
+    new = jobs.several(2, gates=gates)
+    await store.insert(new)
+    await store.claim([new[0].id], worker="w", lease=9, request="r")
+    empty_redis.configure("maxmemory", "1000000")
+    assert await store.started([Lease(job_id=new[0].id, token=1)]) == [Held(held=True)]
+    assert await store.claim_next(["default"], worker="w", lease=9, limit=1, request="s") == []
 
 
 # A server that was emptied

