@@ -226,6 +226,28 @@ async def test_a_full_server_counts_a_late_start(
     assert await store.claim_next(["default"], worker="w", lease=9, limit=1, request="s") == []
 
 
+# A user with too few rights
+
+
+async def test_a_user_without_the_channels_is_told_so_before_anything_is_stored(
+    own_server: RedisServer, jobs: JobFactory
+) -> None:
+    async with open_store(own_server.url) as store:
+        assert store._line is not None
+        await store._line("FLUSHALL")
+        rights = ("on", ">secret", "resetchannels", "~faena:*", "+@all")
+        await store._line("ACL", "SETUSER", "worker", *rights)
+        theirs = own_server.url.replace("redis://", "redis://worker:secret@")
+        with pytest.raises(StoreDown, match=r"channels.*&faena:\{faena\}:\*") as told:
+            await RedisStore(theirs).open()
+        assert "secret" not in str(told.value)
+        assert await store._line("KEYS", "*") == []
+        await store._line("ACL", "SETUSER", "worker", "&faena:{faena}:*")
+        async with open_store(theirs) as allowed:
+            await allowed.insert([jobs.new()])
+            assert len(await allowed.claim_next(["default"], worker="w", lease=9, limit=1, request="s")) == 1
+
+
 # A server that was emptied
 
 

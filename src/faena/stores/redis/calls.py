@@ -85,7 +85,8 @@ class Calls:
         try:
             info = await self._info()
             health.require_version(info)
-            await self._check_epoch("settle")
+            with health.channels_told(self._root):
+                await self._check_epoch("settle")
             if self._time is not None:
                 await self._time.start()
         except BaseException:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
@@ -53,6 +55,20 @@ def require_version(info: Info) -> None:
         raise StoreDown(
             f"this Redis is version {info.version}; Faena needs {'.'.join(map(str, OLDEST))} or later"
         )
+
+
+@contextlib.contextmanager
+def channels_told(root: str) -> Iterator[None]:
+    """Raise `StoreDown` that says so where the server's user may not publish: a new one of Redis 7 has no channels."""
+    try:
+        yield
+    except StoreDown as error:
+        if "channel" not in str(error.__cause__):
+            raise
+        raise StoreDown(
+            f"the user in the URL may not use the channels of Faena in Redis: give it the right &{root}* "
+            "(ACL SETUSER), as docs/operating/redis.md says"
+        ) from error
 
 
 def warnings(info: Info) -> tuple[str, ...]:
