@@ -87,7 +87,8 @@ class Store(Protocol):
     async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
         """Store new jobs, `pending` or (due later) `scheduled`, all or none. An id that is there already is answered
         with its job as the first call was (not as a duplicate) and changes nothing. Looked at in this order: the id,
-        the `Idempotency`, the key with its `OnConflict`. A replaced holder ends `cancelled` ("replaced by ID")."""
+        the `Idempotency`, the key with its `OnConflict`. A replaced holder ends `cancelled` ("replaced by ID"); a
+        debounced one takes over arguments, gates, priority and due time."""
         ...
 
     async def claim(self, ids: Sequence[str], *, worker: str, lease: float, request: str) -> list[Claim]:

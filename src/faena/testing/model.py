@@ -90,7 +90,7 @@ class Model:
             self._end(holder, Step.CANCEL)
             return self._create(new)
         if holder.status in WAITING and new.on_conflict is OnConflict.DEBOUNCE:
-            self._move(holder, self.now + new.delay, args=new.args, priority=new.priority)
+            self._move(holder, self.now + new.delay, args=new.args, priority=new.priority, gates=new.gates)
             return Answer(holder_id, duplicate=True)
         same = holder.new.args == new.args and new.on_conflict is not OnConflict.REFUSE
         return Answer(holder_id, duplicate=same, conflict=not same)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from faena.events import Event, EventType, Published, Told
-from faena.job import GIVES_BACK, Job, Status, Step, advance
+from faena.job import GIVES_BACK, Gate, Job, Status, Step, advance
 from faena.ports.engine import Delivery
 from faena.ports.records import Count, Story
 from faena.ports.store import StoreOptions
@@ -110,6 +110,16 @@ class Book:
         self._by_status[row.job.status][row.job.id] = row
         if row.job.status is Status.PENDING:
             self.lines.join(row)
+
+    def change_gates(self, row: Row, gates: tuple[Gate, ...]) -> None:
+        """Let a waiting job bear these gates: if others, it leaves its lane and is not given out any more."""
+        if gates == row.gates:
+            return
+        self._take_out(row)
+        row.gates = gates
+        if row.job.status is Status.PENDING:
+            row.delivered_at = None if self.lines.held_back(row) else self._clock()
+        self._put_in(row)
 
     def remove(self, row: Row) -> None:
         """Delete a job."""

@@ -58,6 +58,7 @@ class Intake:
             self._book.step(holder, Step.CANCEL, told=f"replaced by {new.id}")
             return self._answer(self._create(new))
         if holder.job.status in WAITING and new.on_conflict is OnConflict.DEBOUNCE:
+            self._book.change_gates(holder, new.gates)
             self._move(
                 holder, "debounced", now, due_at=_due_at(new, now), args=new.args, priority=new.priority
             )

@@ -45,7 +45,7 @@ class _Call:
         ids = encode([new.id for new in jobs]).decode()
         self._known: dict[str, Job] = {}
         self._gates: dict[str, str | None] = {}
-        """Of the jobs in `_known` that bear some."""
+        """Of the jobs in `_known`; one that is missing bears none."""
         self._holders: dict[tuple[str, str], Job] = {}
         for row in many(ledger.connection, _KNOWN, (ids,)):
             self._know(read_stored(row))
@@ -97,8 +97,7 @@ class _Call:
         if stored is None:
             return None
         self._known[stored.job.id] = stored.job
-        if stored.gates is not None:
-            self._gates[stored.job.id] = stored.gates
+        self._gates[stored.job.id] = stored.gates
         return stored.job
 
     def _told(self, job: Job, **flags: bool) -> Inserted:
@@ -140,8 +139,14 @@ class _Call:
         """Let the holder take over what is new."""
         head = keys.head_of(self._ledger, job_id)
         keys.put_args(self._ledger, head, new.args)
+        gates = gates_text(new.gates) if new.gates else None
+        placed = gates == head.gates
+        if not placed:
+            self._ledger.change_gates(head, gates)
         due_at = self._ledger.now + new.delay if new.due_at is None else new.due_at
-        rearrange(self._ledger, head, priority=new.priority, due_at=due_at, message="debounced")
+        rearrange(
+            self._ledger, head, priority=new.priority, due_at=due_at, message="debounced", placed=placed
+        )
         return self._told(self._refresh(job_id), duplicate=True)
 
     def _refresh(self, job_id: str) -> Job:

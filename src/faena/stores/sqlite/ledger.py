@@ -189,6 +189,13 @@ class Ledger:
             return None, None
         return None, self.lane(job.queue, job.priority, job.task, gates or "")
 
+    def change_gates(self, head: Head, gates: str | None) -> None:
+        """Let a waiting job bear other gates. What it had under the old ones it gives back, with its place."""
+        if head.gates is not None:
+            self._left(head, head.status)
+        head.gates, head.delivered_at, head.lane = gates, None, None
+        self.connection.execute("UPDATE jobs SET gates = ? WHERE n = ?", (gates, head.n))
+
     def send_back(self, head: Head) -> None:
         """Hold a pending job back that was given out and may not go, without an event."""
         if head.gates is not None:

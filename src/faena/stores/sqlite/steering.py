@@ -27,8 +27,11 @@ def change(
     return Changed(job=job, changed=waiting)
 
 
-def rearrange(ledger: Ledger, head: Head, *, priority: int, due_at: float | None, message: str) -> None:
-    """Move a waiting job to another place (``due_at`` None: its time stays as it is), told by one event."""
+def rearrange(
+    ledger: Ledger, head: Head, *, priority: int, due_at: float | None, message: str, placed: bool = True
+) -> None:
+    """Move a waiting job to another place (``due_at`` None: its time stays as it is; ``placed`` False: it has none,
+    even if it is pending), told by one event."""
     head.priority = priority
     head.due_at = head.due_at if due_at is None else due_at
     if due_at is not None and due_at > ledger.now:
@@ -39,6 +42,8 @@ def rearrange(ledger: Ledger, head: Head, *, priority: int, due_at: float | None
         event = ledger.event(head, EventType.STATUS, message=message)
         if head.lane is not None:
             head.lane = ledger.lane(head.queue, priority, head.task, head.gates or "")
+        elif not placed:
+            head.delivered_at, head.lane = ledger.place(head, head.gates)
         ledger.rings_work = True
     ledger.connection.execute("UPDATE jobs SET priority = ? WHERE n = ?", (priority, head.n))
     ledger.save(head, [event])

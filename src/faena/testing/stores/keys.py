@@ -15,6 +15,7 @@ from faena.testing.factories import at_once
 from faena.testing.stores.base import OpenDesk, StoreSuite
 
 ONE, TWO = b'{"a":1}', b'{"a":2}'
+USER_A, USER_B = at_once(1, "user=a"), at_once(1, "user=b")
 REQUEST = Idempotency(key="request", digest="d", kept=100)
 
 
@@ -209,6 +210,48 @@ class Keys(StoreSuite):
         answer = await desk.ask(key="k", priority=9, gates=(at_once(1),), on_conflict=OnConflict.DEBOUNCE)
         assert (answer.job.id, answer.held_back) == (job.id, True)
         assert await desk.next_ids() == []
+
+    @pytest.mark.parametrize("delay", [0, 30])
+    async def test_a_debounced_holder_passes_the_gates_of_its_new_arguments(
+        self, desk: Desk, clock: FakeClock, delay: float
+    ) -> None:
+        job = await desk.enqueue(key="k", gates=(USER_A,), delay=delay)
+        answer = await desk.ask(key="k", gates=(USER_B,), on_conflict=OnConflict.DEBOUNCE, delay=delay)
+        assert (answer.job.id, answer.held_back) == (job.id, not delay)
+        clock.advance(delay)
+        await desk.store.promote(limit=10)
+        assert await desk.next_ids() == [job.id]
+        of_a, of_b = await desk.enqueue(gates=(USER_A,)), await desk.enqueue(gates=(USER_B,))
+        assert await desk.next_ids() == [of_a.id]
+        await desk.finish(await desk.look(job))
+        assert await desk.next_ids() == [of_b.id]
+
+    @pytest.mark.parametrize("delay", [0, 30])
+    async def test_a_holder_that_was_given_out_makes_room_at_its_old_gates_when_it_is_debounced(
+        self, desk: Desk, clock: FakeClock, delay: float
+    ) -> None:
+        job = await desk.enqueue(key="k", gates=(USER_A,))
+        assert await desk.admitted() == [job.id]
+        await desk.ask(key="k", gates=(USER_B,), priority=3, delay=delay, on_conflict=OnConflict.DEBOUNCE)
+        of_a = await desk.enqueue(gates=(USER_A,))
+        clock.advance(delay)
+        await desk.store.promote(limit=10)
+        assert await desk.admitted() == [job.id, of_a.id]
+        of_b = await desk.enqueue(gates=(USER_B,))
+        assert await desk.admitted() == []
+        await desk.finish(await desk.take(job))
+        assert await desk.admitted() == [of_b.id]
+
+    async def test_debouncing_takes_gates_off_and_puts_them_on(self, desk: Desk) -> None:
+        await desk.running(gates=(USER_A,))
+        job = await desk.enqueue(key="k", gates=(USER_A,))
+        assert await desk.next_ids() == []
+        assert not (await desk.ask(key="k", on_conflict=OnConflict.DEBOUNCE)).held_back
+        assert (await desk.ask(key="k", gates=(USER_A,), on_conflict=OnConflict.DEBOUNCE)).held_back
+        assert await desk.next_ids() == []
+        assert not (await desk.ask(key="k", on_conflict=OnConflict.DEBOUNCE)).held_back
+        assert await desk.next_ids() == [job.id]
+        await desk.check_counts()
 
     async def test_jobs_of_one_call_may_conflict_with_each_other(self, desk: Desk) -> None:
         running = await desk.running(key="run", args=ONE)

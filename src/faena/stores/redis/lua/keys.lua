@@ -98,9 +98,13 @@ local function replace(n, id, result_ttl)
     tell(n, EVENT_STATUS, false, 'replaced by ' .. id)
 end
 
-local function debounce(n, job, body)
+local function debounce(n, job, extra, body)
     local head, due = heads[n], moves.due_of(job)
-    moves.take_out(n)
+    moves.take_out(n)  -- from behind its old gates: the new arguments have others
+    if head[GATES] or extra[1] then
+        widen(head)
+        head[GATES] = extra[1]
+    end
     head[PRIORITY], head[DUE_AT] = job[4], due
     head[STATUS] = TARGETS[due > now and 'postpone' or 'promote']
     local before = split(moves.body_of(n))
@@ -116,7 +120,7 @@ local function meet(n, job, extra, key, body, result_ttl)
         replace(n, job[1], result_ttl)
         return CREATED, moves.create(job, extra, body)
     elseif rule == 'debounce' and waiting then
-        debounce(n, job, body)
+        debounce(n, job, extra, body)
         return DEBOUNCED, n
     elseif rule == 'refuse' then
         return CONFLICT, n
