@@ -262,7 +262,30 @@ async def test_a_slot_given_back_brings_a_handful_of_lanes_into_view(open_store:
     assert len(seen) == 20
 
 
-async def _statements(store: SQLiteStore, taking: Awaitable[list[Claim]]) -> tuple[int, list[Claim]]:
+async def test_giving_out_does_not_look_at_lanes_whose_jobs_are_all_out(
+    open_store: Callable[..., Any],
+) -> None:
+    store, jobs = await open_store(), JobFactory()
+    tenants = [Gate(name=f"tenant={number}", at_once=3) for number in range(1000)]
+    new = [limited(jobs, tenant) for tenant in tenants]
+    await store.insert(new)
+    assert len((await store.admit(limit=1000)).deliveries) == 1000
+    steps, promoted = await _statements(store, store.admit(limit=100))
+    assert promoted.deliveries == ()
+    assert steps < 100
+    late = limited(jobs, tenants[500])
+    await store.insert([late])
+    steps, promoted = await _statements(store, store.admit(limit=100))
+    assert [delivery.job_id for delivery in promoted.deliveries] == [late.id]
+    assert steps < 100
+    ids = [one.id for one in (*new[1:], late)]
+    assert len(await store.claim(ids, worker="w", lease=60, request="all")) == 1000
+    await store.admit(limit=100)
+    connection = store._writer._connection  # type: ignore[union-attr]
+    assert len(connection.execute("SELECT n FROM lanes").fetchall()) == 1  # those without jobs are not kept
+
+
+async def _statements(store: SQLiteStore, asked: Awaitable[Any]) -> tuple[int, Any]:
     """Count the statements that a call writes with, rows of the same one included."""
     connection = store._writer._connection  # type: ignore[union-attr]
     count = 0
@@ -274,10 +297,10 @@ async def _statements(store: SQLiteStore, taking: Awaitable[list[Claim]]) -> tup
 
     connection.exec_trace = note
     try:
-        claims = await taking
+        answer = await asked
     finally:
         connection.exec_trace = None
-    return count, claims
+    return count, answer
 
 
 async def test_who_waits_for_work_is_woken_when_a_gate_opens_by_time(open_store: Callable[..., Any]) -> None:

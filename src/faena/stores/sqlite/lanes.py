@@ -38,12 +38,16 @@ _MAKE: Final = f"""
 _RENEW: Final = f"UPDATE lanes SET turn = {_TURN} WHERE n = ?3"
 _READY: Final = """
     SELECT n, gates, turn FROM lanes
-    WHERE queue = ? AND priority = ? AND behind IS NULL AND paused = 0 AND (turn, n) > (?, ?)
-    ORDER BY turn, n LIMIT ?"""
+    WHERE queue = ? AND priority = ? AND behind IS NULL AND paused = 0 AND (turn, n) > (?, ?)"""
 _BEHIND: Final = """
     SELECT n, gates, turn FROM lanes
-    WHERE behind = ? AND queue = ? AND priority = ? AND paused = 0 AND (turn, n) > (?, ?)
-    ORDER BY turn, n LIMIT ?"""
+    WHERE behind = ? AND queue = ? AND priority = ? AND paused = 0 AND (turn, n) > (?, ?)"""
+_NOT_ALL_OUT: Final = """
+        AND (EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_delivered WHERE status = 1 AND queue = lanes.queue
+                AND delivered_at IS NULL AND lane = lanes.n AND priority = lanes.priority)
+            OR NOT EXISTS (SELECT 1 FROM jobs WHERE status = 1 AND lane = lanes.n))"""
+"""What giving out passes over: lanes whose jobs were all given out. Those without jobs it meets, and ends them."""
+_IN_TURN: Final = " ORDER BY turn, n LIMIT ?"
 _ANY_BEHIND: Final = (
     "SELECT 1 FROM lanes WHERE behind = ? AND queue = ? AND priority = ? AND paused = 0 LIMIT 1"
 )
@@ -127,6 +131,7 @@ class Lanes:
         self._next: tuple[Lane, Any] | None = None
 
     def _read(self, sql: str, place: tuple[Any, ...], behind: str | None) -> Iterator[Lane]:
+        sql += (_NOT_ALL_OUT if self._giving else "") + _IN_TURN
         position = (-1, 0)
         while behind not in self._shut:
             page = many(self._connection, sql, (*place, *position, PAGE))
