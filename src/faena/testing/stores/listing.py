@@ -110,6 +110,24 @@ class Listing(StoreSuite):
         assert seen == newest(*jobs)
         assert sizes == [5, 5, 2]
 
+    @pytest.mark.parametrize("search", [None, "task"])
+    async def test_pages_keep_the_order_over_many_queues_and_tasks(
+        self, desk: Desk, search: str | None
+    ) -> None:
+        places = [(f"queue{n % 7}", f"task{n % 5}", n % 3) for n in range(60)]
+        new = [desk.jobs.new(queue=queue, task=task, delay=delay) for queue, task, delay in places]
+        new += desk.jobs.several(30, queue="queue1", task="task1")
+        await desk.insert(*new)
+        assert len(await desk.next_ids("queue1", "queue2")) > 30
+        query, seen = Query(limit=7, search=search), list[str]()
+        while True:
+            page = await desk.store.find(query)
+            seen += [job.id for job in page.jobs]
+            if page.cursor is None:
+                break
+            query = Query(limit=7, search=search, cursor=page.cursor)
+        assert seen == [one.id for one in reversed(new)]
+
     async def test_a_page_that_holds_everything_is_the_last(self, desk: Desk) -> None:
         await desk.insert(*desk.jobs.several(5))
         assert (await desk.store.find(Query(limit=5))).cursor is None

@@ -49,27 +49,63 @@ local function fits(head)
 end
 local plain = not (origin or user or search)
 local chunk = plain and limit or math.max(limit, 200)
--- Return the next chunk of candidates, newest first: numbers of fixed width sort as text.
-local function some()
-    local found = {}
-    for _, key in ipairs(sources) do
-        for _, n in ipairs(redis.call('ZREVRANGEBYSCORE', key, '(' .. below, '-inf', 'LIMIT', 0, chunk)) do
-            found[#found + 1] = n
+-- Candidates come newest first from a heap of the sources, each of which is read a little ahead: numbers of fixed width
+-- sort as text.
+local heap, waiting = {}, 0
+local function read_on(source)
+    local found = redis.call('ZREVRANGEBYSCORE', source.key, '(' .. source.below, '-inf', 'LIMIT', 0, source.ahead)
+    source.found, source.position, source.newest = found, 1, found[1]
+    source.below, source.ahead = found[#found], math.min(2 * source.ahead, chunk)
+end
+local function sink(position)
+    local source = heap[position]
+    while 2 * position <= waiting do
+        local child = 2 * position
+        if child < waiting and heap[child + 1].newest > heap[child].newest then
+            child = child + 1
         end
+        if heap[child].newest <= source.newest then
+            break
+        end
+        heap[position] = heap[child]
+        position = child
     end
-    table.sort(found, function(one, other) return one > other end)
-    return found
+    heap[position] = source
+end
+for _, key in ipairs(sources) do
+    local source = {key = key, below = below, ahead = math.ceil(chunk / #sources)}
+    read_on(source)
+    if source.newest then
+        waiting = waiting + 1
+        heap[waiting] = source
+    end
+end
+for position = math.floor(waiting / 2), 1, -1 do
+    sink(position)
+end
+local function next_one()
+    local source = heap[1]
+    local n = source.newest
+    source.position = source.position + 1
+    source.newest = source.found[source.position]
+    if not source.newest then
+        read_on(source)
+    end
+    if not source.newest then
+        heap[1] = heap[waiting]
+        waiting = waiting - 1
+    end
+    if waiting > 0 then
+        sink(1)
+    end
+    return n
 end
 local numbers, looked, rest = {}, 0, false
 while #numbers < limit do
-    local found = some()
-    local size = math.min(#found, chunk)
-    if size == 0 then
-        break
-    end
-    local part = {}
-    for position = 1, size do
-        part[position] = found[position]
+    local part, size = {}, 0
+    while waiting > 0 and size < chunk do
+        size = size + 1
+        part[size] = next_one()
     end
     load(part)
     for _, n in ipairs(part) do
@@ -77,11 +113,11 @@ while #numbers < limit do
             numbers[#numbers + 1] = n
         end
     end
-    below = part[size]
-    looked = looked + size
-    if #found < chunk then
+    if size < chunk then
         break
     end
+    below = part[size]
+    looked = looked + size
     if looked >= budget then
         rest = #numbers < limit
         break
