@@ -259,4 +259,9 @@ GIVES_BACK: Final = frozenset({Step.SNOOZE, Step.RELEASE, Step.RESCUE})
 
 def same_arguments(one: bytes, other: bytes) -> bool:
     """Tell whether two JSON objects of arguments are the same, whatever the order of their names."""
-    return one == other or msgspec.json.decode(one) == msgspec.json.decode(other)
+    return one == other or _canonical(one) == _canonical(other)
+
+
+def _canonical(args: bytes) -> bytes:
+    """Return arguments with their names in order. As text, not as values: to Python ``true`` and 1 are equal."""
+    return msgspec.json.encode(msgspec.json.decode(args), order="sorted")
