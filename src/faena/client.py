@@ -130,10 +130,7 @@ class Client(Scheduling):
         """Run a job that has ended once more: a new job that names it as its ``origin``, with its arguments, queue,
         priority, limits, user and topic, and without its key. Raises `NotFound`, and `Conflict` while it is live."""
         job = await self.get(job_id)
-        if not job.status.final:
-            raise Conflict(
-                f"job {job_id} is {job.status}: only one that has ended can be run again. Cancel it first, or wait"
-            )
+        refuse_live(job)
         return await self.enqueue(_again(job))
 
     async def retry_many(
@@ -353,6 +350,14 @@ class Client(Scheduling):
         if not job.status.final:
             raise StoreDown(f"listening to job {job_id} ended before the job did; wait again")
         return job
+
+
+def refuse_live(job: Job) -> None:
+    """Raise `Conflict` for a job that can't be run again because it has not ended."""
+    if not job.status.final:
+        raise Conflict(
+            f"job {job.id} is {job.status}: only one that has ended can be run again. Cancel it first, or wait"
+        )
 
 
 def _again(job: Job) -> JobRequest:

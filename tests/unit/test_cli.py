@@ -121,6 +121,23 @@ def test_a_live_job_can_not_be_run_again(run: Run) -> None:
     assert "only one that has ended can be run again" in result.stderr
 
 
+@pytest.mark.parametrize("verb", ["cancel", "retry"])
+def test_of_several_jobs_none_is_touched_if_one_is_not_there(run: Run, verb: str) -> None:
+    job_id = enqueued(run)
+    if verb == "retry":
+        run("cancel", job_id)
+    before = told(run("jobs", "--json"))
+    assert run(verb, job_id, "nobody", "--json").exit_code == 3
+    assert told(run("jobs", "--json")) == before
+
+
+def test_of_several_jobs_none_is_run_again_if_one_is_live(run: Run) -> None:
+    ended, live = enqueued(run), enqueued(run)
+    run("cancel", ended)
+    assert run("retry", ended, live, "--json").exit_code == 4
+    assert len(told(run("jobs", "--json"))["jobs"]) == 2
+
+
 def test_a_held_key_is_answered_with_its_job(run: Run) -> None:
     first = enqueued(run, "--key", "k")
     again = told(run("enqueue", "add", "left=1", "--key", "k", "--json"))

@@ -322,6 +322,7 @@ async def _cancel(cli: Command, job_ids: list[str]) -> None:
     said = {"cancelled": "cancelled", "requested": "asked to stop", "final": "had ended already"}
     told = []
     async with opened(cli) as desk:
+        await _known(desk, job_ids)
         for job_id in job_ids:
             result = await desk.client.cancel(job_id)
             told.append({"job_id": job_id, "task_id": job_id, "result": str(result)})
@@ -333,11 +334,14 @@ async def _cancel(cli: Command, job_ids: list[str]) -> None:
 
 async def _retry(cli: Command, job_ids: list[str]) -> None:
     from faena.api.schemas import enqueued
+    from faena.client import refuse_live
 
     told = []
     async with opened(cli) as desk:
+        for job in await _known(desk, job_ids):
+            refuse_live(job)
         for job_id in job_ids:
-            job = await _run_again(desk, job_id)
+            job = (await desk.client.retry(job_id)).job
             told.append(enqueued(job).model_dump(mode="json"))
             if not cli.as_json:
                 cli.console.print(f"{job_id}  runs again as {job.id}")
@@ -345,8 +349,9 @@ async def _retry(cli: Command, job_ids: list[str]) -> None:
         cli.print_json(told)
 
 
-async def _run_again(desk: Desk, job_id: str) -> Job:
-    return (await desk.client.retry(job_id)).job
+async def _known(desk: Desk, job_ids: list[str]) -> list[Job]:
+    """Return jobs; raises `NotFound` for the first that is not there, before anything is done to the others."""
+    return [await desk.client.get(job_id) for job_id in job_ids]
 
 
 async def _retry_failed(cli: Command, query: Query, canary: int | None, after: list[str]) -> None:
