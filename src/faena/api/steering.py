@@ -73,7 +73,7 @@ class RetryOrder(BaseModel):
     filter: Filter = Filter()
     all: bool = Field(default=False, description="All that failed; excludes `filter`.")
     canary: int | None = Field(default=None, ge=1, le=1000, description="Run only so many of them.")
-    after: list[str] = Field(
+    after: list[Text] = Field(
         default=[],
         max_length=1000,
         description="Jobs of the canary: the others run only if all of these completed (else 409).",

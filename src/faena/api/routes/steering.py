@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body
 
 from faena.api import schemas, steering
 from faena.api.deps import AppDep, ClientDep
-from faena.api.paths import JobId
+from faena.api.paths import JobId, job_id_of
 from faena.app import Faena
 from faena.client import Client
 from faena.insights import check_known
@@ -47,7 +47,8 @@ async def retry_many(
     order = order or steering.RetryOrder()
     query = order.query()
     await check_known(client.store, app.tasks, app.queues, queues=query.queues, tasks=query.tasks)
-    answer = await client.retry_many(query, canary=order.canary, after=order.after, limit=order.limit)
+    after = [job_id_of(job_id) for job_id in order.after]
+    answer = await client.retry_many(query, canary=order.canary, after=after, limit=order.limit)
     return steering.retried(answer.jobs, answer.left)
 
 
