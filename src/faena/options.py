@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
-from faena.durations import Duration, seconds
+from faena.durations import Duration, finite_seconds
 from faena.errors import InvalidOptions
 from faena.job import OnConflict, Record
 from faena.rates import AtOnceLike, RateLike, limit_faults
 from faena.unique import Keep, UniqueLike, conflict_faults, keep_faults, unique_faults
+from faena.words import END_OF_CALENDAR
 
 Isolation: TypeAlias = Literal["none", "process"]
 
@@ -202,12 +202,18 @@ def _due_faults(delay: object, at: object) -> Iterator[str]:
     if delay is not None and at is not None:
         yield "delay and at exclude one another: give one of them"
     yield from _not_negative_faults("delay", delay)
-    if at is None:
-        return
-    if not isinstance(at, datetime):
-        yield f"at={at!r} must be a datetime"
-    elif at.utcoffset() is None:
-        yield f"at={at!r} has no time zone: use datetime.now(timezone.utc) + …, or give it a tzinfo"
+    if at is not None:
+        yield from moment_faults("at", at)
+
+
+def moment_faults(name: str, moment: object) -> Iterator[str]:
+    """Yield what is wrong with a moment that a job or a schedule is to begin at."""
+    if not isinstance(moment, datetime):
+        yield f"{name}={moment!r} must be a datetime"
+    elif moment.utcoffset() is None:
+        yield f"{name}={moment!r} has no time zone: use datetime.now(timezone.utc) + …, or give it a tzinfo"
+    elif not 0.0 <= moment.timestamp() < END_OF_CALENDAR:
+        yield f"{name}={moment.isoformat()} must be from 1970 to 9999 (in UTC)"
 
 
 def _text_faults(name: str, text: object) -> Iterator[str]:
@@ -218,19 +224,10 @@ def _text_faults(name: str, text: object) -> Iterator[str]:
 
 
 def _above_zero_faults(name: str, duration: object) -> Iterator[str]:
-    if duration is not None and not _number(duration) > 0:
+    if duration is not None and not finite_seconds(duration) > 0:
         yield f"{name}={duration!r} must be above zero (seconds or a timedelta)"
 
 
 def _not_negative_faults(name: str, duration: object) -> Iterator[str]:
-    if duration is not None and not _number(duration) >= 0:
+    if duration is not None and not finite_seconds(duration) >= 0:
         yield f"{name}={duration!r} must be zero or more (seconds or a timedelta)"
-
-
-def _number(duration: object) -> float:
-    """Return the seconds, or NaN (which no comparison accepts) for what is no finite duration."""
-    try:
-        value = seconds(duration)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan
-    return value if math.isfinite(value) and not isinstance(duration, bool | str) else math.nan

@@ -12,7 +12,7 @@ from faena.durations import Duration, seconds
 from faena.errors import InvalidOptions
 from faena.job import NewJob, Record
 from faena.making import Maker
-from faena.options import JobOptions
+from faena.options import JobOptions, moment_faults
 from faena.schedule import CatchUp, Overlap, Schedule
 from faena.task import JobRequest
 from faena.ticks import next_tick, tick_faults, ticks
@@ -143,8 +143,8 @@ def _faults(declared: Declared) -> list[str]:
     faults += tick_faults(_unchecked(declared))
     if declared.start is not None and declared.every is None:
         faults.append("start goes with every only")
-    if declared.start is not None and declared.start.utcoffset() is None:
-        faults.append(f"start={declared.start!r} has no time zone")
+    if declared.start is not None:
+        faults += moment_faults("start", declared.start)
     if declared.catch_up not in (*CatchUp,):
         faults.append(f"catch_up={declared.catch_up!r} must be one of {', '.join(CatchUp)}")
     if declared.overlap not in (*Overlap,):
@@ -164,7 +164,7 @@ def _unchecked(declared: Declared) -> Schedule:
         every = None if declared.every is None else seconds(declared.every)
     except (TypeError, ValueError):
         every = -1.0
-    aware = declared.start is not None and declared.start.utcoffset() is not None
+    aware = isinstance(declared.start, datetime) and declared.start.utcoffset() is not None
     start = declared.start.timestamp() if declared.start is not None and aware else 0.0
     return Schedule(
         name=declared.name,

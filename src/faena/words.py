@@ -10,6 +10,8 @@ from typing import Final
 from faena.job import Gate, Window
 from faena.rates import slack_in
 
+START_OF_CALENDAR: Final = -62135596800.0
+"""The year 1, in seconds since the epoch."""
 END_OF_CALENDAR: Final = 253402300800.0
 """The year 10000, in seconds since the epoch: a key that is kept for ever lasts beyond it."""
 LISTED: Final = 10
@@ -22,13 +24,15 @@ def at(moment: float | None) -> str:
         return "an unknown time"
     if moment >= END_OF_CALENDAR:
         return "the end of time"
+    if moment < START_OF_CALENDAR:
+        return "the beginning of time"
     then, today = datetime.fromtimestamp(moment, UTC), datetime.now(UTC)
     return then.strftime("%H:%M:%S UTC" if then.date() == today.date() else "%Y-%m-%d %H:%M:%S UTC")
 
 
 def when(moment: float | None) -> str:
     """Say when, and how far from now: ``12:03:07 UTC (in 42 s)``."""
-    if moment is None or moment >= END_OF_CALENDAR:
+    if moment is None or not START_OF_CALENDAR <= moment < END_OF_CALENDAR:
         return at(moment)
     ahead = moment - time.time()
     return f"{at(moment)} ({f'in {duration(ahead)}' if ahead > 0 else f'{duration(-ahead)} ago'})"

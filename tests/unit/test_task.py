@@ -28,6 +28,7 @@ from faena import (
     Pack,
     Task,
 )
+from faena.job import same_arguments
 from faena.options import JobOptions
 
 if TYPE_CHECKING:
@@ -242,6 +243,19 @@ def test_the_same_arguments_are_the_same_bytes_in_whatever_order_they_came() -> 
     first = task.dump_args({"z": 1, "y": 2, "b": 3, "a": 4})
     assert first == task.dump_args({"a": 4, "b": 3, "y": 2, "z": 1})
     assert first == task.adopt_args(b'{"y": 2, "a": 4, "z": 1, "b": 3}')
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (b'{"a":{"x":1,"y":[2]}}', b'{"a": {"y": [2], "x": 1}}', True),
+        (b'{"a":true}', b'{"a":1}', False),
+        (b'{"a":[false]}', b'{"a":[0]}', False),
+        (b'{"a":123456789012345678901}', b'{"a":123456789012345678902}', False),
+    ],
+)
+def test_arguments_are_compared_as_json(one: bytes, other: bytes, same: bool) -> None:
+    assert same_arguments(one, other) is same
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"a": 1, "c": 2}', b"{}"])
@@ -489,6 +503,9 @@ def test_arguments_without_names_go_by_their_position() -> None:
         ({"delay": 1, "at": datetime(2030, 1, 1, tzinfo=UTC)}, "exclude one another"),
         ({"at": datetime(2030, 1, 1)}, "has no time zone"),  # noqa: DTZ001
         ({"at": 5}, "must be a datetime"),
+        ({"at": datetime.fromisoformat("0001-01-01T00:00:00+14:00")}, "from 1970 to 9999"),
+        ({"at": datetime.fromisoformat("1969-12-31T23:59:59+00:00")}, "from 1970 to 9999"),
+        ({"at": datetime.fromisoformat("9999-12-31T23:59:59-14:00")}, "from 1970 to 9999"),
         ({"delay": -1}, "delay=-1"),
         ({"delay": timedelta(seconds=-1)}, "delay="),
         ({"key": ""}, "key must be"),

@@ -66,6 +66,20 @@ def test_all_faults_are_told_at_once() -> None:
         assert part in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        datetime.fromisoformat("0001-01-01T00:00:00+14:00"),
+        datetime.fromisoformat("1969-12-31T23:59:59+00:00"),
+        datetime.fromisoformat("9999-12-31T23:59:59-14:00"),
+        "2026-01-01",
+    ],
+)
+def test_a_start_outside_the_calendar_is_refused(start: Any) -> None:
+    with pytest.raises(InvalidOptions, match="start="):
+        stored(start=start)
+
+
 def test_making_up_for_all_ticks_needs_jobs_that_may_overlap() -> None:
     with pytest.raises(InvalidOptions, match="needs overlap='allow'"):
         stored(catch_up="all")

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from faena.events import Event, Told
 from faena.job import WAITING, Failure, Job, OnConflict, Status
 from faena.ports.records import Count, WorkerInfo
-from faena.words import END_OF_CALENDAR
+from faena.words import END_OF_CALENDAR, START_OF_CALENDAR
 
 
 def _encodable(text: str) -> str:
@@ -247,8 +247,13 @@ def tally(counts: Iterable[Count]) -> dict[str, int]:
 
 
 def iso(at: float | None) -> datetime | None:
-    """Return seconds since the epoch as an aware UTC time; None for what has no time, or lies beyond the calendar."""
-    return None if at is None or at >= END_OF_CALENDAR else datetime.fromtimestamp(at, UTC)
+    """Return seconds since the epoch as an aware UTC time; None for what has no time, or lies beyond the calendar (on
+    either side)."""
+    return datetime.fromtimestamp(at, UTC) if at is not None and _in_calendar(at) else None
+
+
+def _in_calendar(at: float) -> bool:
+    return START_OF_CALENDAR <= at < END_OF_CALENDAR
 
 
 def summary(job: Job) -> JobSummary:

@@ -66,6 +66,8 @@ async def test_times_are_iso_8601_in_utc(api: httpx.AsyncClient) -> None:
         ({"task": "add", "args": {"a": 1}, "delay": -1}, "delay"),
         ({"task": "add", "args": {"a": 1}, "delay": 1, "at": "2126-05-01T12:00:00Z"}, "at"),
         ({"task": "add", "args": {"a": 1}, "at": "2126-05-01T12:00:00"}, "time zone"),
+        ({"task": "add", "args": {"a": 1}, "at": "0001-01-01T00:00:00+14:00"}, "1970"),
+        ({"task": "add", "args": {"a": 1}, "at": "9999-12-31T23:59:59-14:00"}, "1970"),
         ({"task": "add", "args": {"a": 1}, "timeout": 0}, "timeout"),
         ({"task": "add", "args": {"a": 1}, "max_retries": -1}, "max_retries"),
         ({"task": "add", "args": {"a": 1}, "priority": 10**30}, "priority"),

@@ -61,6 +61,8 @@ async def test_a_schedule_of_that_name_is_replaced(api: httpx.AsyncClient, night
         {"catch_up": "some"},
         {"priority": 5000},
         {"colour": "red"},
+        {"cron": None, "every": 60, "start": "0001-01-01T00:00:00+14:00"},
+        {"cron": None, "every": 60, "start": "9999-12-31T23:59:59-14:00"},
     ],
 )
 async def test_a_schedule_that_makes_no_sense_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,6 +67,8 @@ async def test_a_waiting_job_is_put_off_and_brought_forward(kit: Kit, api: httpx
         {"delay": 1, "at": "2126-05-01T12:00:00Z"},
         {"delay": -1},
         {"at": "2126-05-01T12:00:00"},
+        {"at": "0001-01-01T00:00:00+14:00"},
+        {"at": "9999-12-31T23:59:59-14:00"},
         {"priority": 1001},
         {"priority": "first"},
         {"queue": "high"},
@@ -186,6 +189,26 @@ async def test_all_failed_jobs_are_run_again_only_if_that_is_said(
     assert answer.status_code == 422
     assert '{"all": true}' in answer.json()["detail"]
     assert len((await api.post("/jobs/retry", json={"all": True})).json()["jobs"]) == 2
+
+
+@pytest.mark.parametrize(("after", "status"), [("\ud800", 422), ("no id", 404), (UNKNOWN, 404)])
+async def test_a_canary_that_can_not_be_is_refused_and_nothing_is_run(
+    kit: Kit, api: httpx.AsyncClient, after: str, status: int
+) -> None:
+    await failed(kit)
+    body = json.dumps({"all": True, "after": [after]})
+    answer = await api.post("/jobs/retry", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert len((await api.post("/jobs/retry", json={"all": True})).json()["jobs"]) == 1
+
+
+async def test_a_canary_may_be_named_in_capitals(kit: Kit, api: httpx.AsyncClient) -> None:
+    (job,) = await failed(kit)
+    done = await kit.start()
+    await kit.complete(done.id)
+    order = {"all": True, "after": [done.id.upper()]}
+    answer = (await api.post("/jobs/retry", json=order)).json()
+    assert [one["origin"] for one in answer["jobs"]] == [job.id]
 
 
 async def test_a_canary_goes_first_and_the_rest_only_if_it_completed(
