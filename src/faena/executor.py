@@ -217,10 +217,9 @@ class Executor:
             self._on_change()
 
     async def _store(self, attempt: Attempt, outcome: Outcome) -> None:
-        if attempt.reports is not None:
-            await attempt.reports.flush()
         pause = 0.05
         while True:
+            told = attempt.reports is None or await attempt.reports.flush()
             try:
                 accepted = await self._finishing(outcome)
             except Unavailable as error:
@@ -235,6 +234,12 @@ class Executor:
                 outcome = outcomes.refused(attempt.job, error)
             else:
                 break
+        if not told and attempt.reports is not None:
+            attempt.reports.give_up()
+            logger.warning(
+                "the store is full: the last that the function told is lost; its outcome is stored",
+                extra=attempt.about,
+            )
         if accepted and outcome.step is Step.RELEASE:
             self._on_released(attempt.job)
         if not accepted:

@@ -14,7 +14,7 @@ from typing import Final
 
 from faena.attempt import Attempt
 from faena.context import Item
-from faena.errors import Stale, Unavailable
+from faena.errors import Stale, StoreFull, Unavailable
 from faena.events import NewEvent
 from faena.ports.records import Held, Report
 
@@ -133,6 +133,7 @@ class Reports:
         "_thread",
         "_timer",
         "_told",
+        "_unsent",
         "_woken",
     )
 
@@ -156,6 +157,8 @@ class Reports:
         self._sender: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
+        self._unsent: Report | None = None
+        """On its way, or held back because the store is full."""
 
     def add(self, item: Item) -> None:
         """Take something up from the function; in another thread than the loop's, wait for room."""
@@ -177,19 +180,22 @@ class Reports:
         self._told.add(item, wait=self._counts)
         self._start()
 
-    async def flush(self) -> None:
-        """Send what waits, without delay, and take nothing more."""
+    async def flush(self) -> bool:
+        """Send what waits, without delay, and take nothing more. False: the store is full, and something waits still;
+        it goes with the next `flush`, or is lost."""
         self._closed = True
         self._drop_timer()
         if self._sender is not None:
             await self._sender
-        if not self._told.empty:
+        if self._unsent is not None or not self._told.empty:
             await self._drain()
+        return self._unsent is None
 
     def give_up(self) -> None:
         """Forget what waits: the attempt does not count any more."""
         self._closed = True
         self._drop_timer()
+        self._unsent = None
         while self._told.take() is not None:
             pass
         self._room.set()
@@ -222,7 +228,10 @@ class Reports:
     async def _drain(self) -> None:
         try:
             while (report := self._next()) is not None:
+                self._unsent = report
                 held = await self._deliver(report)
+                if self._unsent is not None:  # held back
+                    return
                 if held is not None:
                     self._on_held(self._attempt, held)
         finally:
@@ -234,6 +243,8 @@ class Reports:
         now = self._loop.time()
         if self._attempt.lost:
             self.give_up()
+        if self._unsent is not None:
+            return self._unsent
         if self._told.only_progress and now < self._next_progress and not self._closed:
             return None
         item = self._told.take()
@@ -255,15 +266,22 @@ class Reports:
         )
 
     async def _deliver(self, report: Report) -> Held | None:
-        """Send it, again and again while the store is away (a repeated report is recognised)."""
+        """Send it, again and again while the store is away (a repeated report is recognised). Once the function has
+        ended a full store is not waited for: the end of the job makes room in it."""
         pause = 0.05
         while not self._attempt.lost:
             try:
-                return await self._send(report)
-            except Unavailable:
+                held = await self._send(report)
+            except Unavailable as error:
+                if self._closed and isinstance(error, StoreFull):
+                    return None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
             except Exception:
                 logger.exception("a report was refused; what it told is lost", extra=self._attempt.about)
                 break
+            else:
+                self._unsent = None
+                return held
+        self._unsent = None
         return None

@@ -177,6 +177,8 @@ async def test_what_runs_may_end_while_the_server_is_full(
     empty_redis.configure("maxmemory", "1000000")
     with pytest.raises(StoreFull):
         await store.insert([jobs.new()])
+    with pytest.raises(StoreFull):
+        await store.report([Report(job_id=claim.job.id, token=1, number=1, events=(LOG,))])
     lease = Lease(job_id=claim.job.id, token=1)
     assert (await store.extend([lease], lease=60))[0].held
     await store.beat(a_worker(), ttl=60)
