@@ -20,7 +20,7 @@ import msgspec
 
 from faena.app import Faena
 from faena.durations import Duration
-from faena.errors import InvalidSettings, Unavailable, UnknownTask
+from faena.errors import InvalidSettings, StoreFault, Unavailable, UnknownTask
 from faena.job import WAITING, Job, Status
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class QueueDriver:
             return False
         try:
             self.app.ask(_check)
-        except Unavailable:
+        except (Unavailable, StoreFault):
             return False
         return True
 

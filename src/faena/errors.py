@@ -19,6 +19,7 @@
     │   ├── StoreFull             the store has no room; nothing was accepted
     │   ├── EngineDown            the engine does not answer; the job is stored and will be delivered
     │   └── QueueDisabled         QUEUE_ENABLED=0
+    ├── StoreFault                the store can't carry the call out, and won't be able to later: a bug, or broken data
     ├── Stale                     another attempt holds the job now: this one may not write any more
     └── JobNotDone                what `wait` and `result` raise
         ├── JobFailed             it ended failed; carries the stored failure
@@ -32,9 +33,12 @@ does not swallow it. `SoftTimeout` is raised into it when its time is up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from faena.durations import finite_seconds
 
 if TYPE_CHECKING:
     from faena.job import Failure, Status, Step
@@ -183,6 +187,10 @@ class QueueDisabled(Unavailable):
     """The queue is switched off (QUEUE_ENABLED=0)."""
 
 
+class StoreFault(FaenaError):
+    """The store can't carry the call out, and to repeat it won't help: a bug, or broken data."""
+
+
 class Stale(FaenaError):
     """Another attempt holds the job now: this one may not write any more."""
 
@@ -222,9 +230,13 @@ class Retry(FaenaError):
     """Raise it in a task: this attempt failed, try again in ``after`` (seconds or a timedelta; None: the backoff).
 
     ``raise Retry("the server is busy", after=60)``
+
+    An ``after`` below zero is a moment that has passed: at once. Anything but a finite duration is `InvalidOptions`.
     """
 
     def __init__(self, message: str = "", *, after: float | timedelta | None = None) -> None:
+        if after is not None:
+            _check_after("Retry", after)
         self.after = after
         super().__init__(message)
 
@@ -233,11 +245,22 @@ class Snooze(FaenaError):
     """Raise it in a task: run again after ``after`` (seconds or a timedelta); the attempt is not spent.
 
     ``raise Snooze(timedelta(minutes=5), "the file is not there yet")``
+
+    An ``after`` below zero is a moment that has passed: at once. Anything but a finite duration is `InvalidOptions`.
     """
 
     def __init__(self, after: float | timedelta, message: str = "") -> None:
+        _check_after("Snooze", after)
         self.after = after
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[Snooze], tuple[object, ...]]:
+        return type(self), (self.after, *self.args)
+
+
+def _check_after(name: str, after: object) -> None:
+    if math.isnan(finite_seconds(after)):
+        raise InvalidOptions(f"{name} takes after in seconds or as a timedelta, not {after!r}")
 
 
 class SoftTimeout(FaenaError, TimeoutError):

@@ -87,16 +87,26 @@ def released(job: Job) -> Outcome:
     return Outcome(job_id=job.id, token=job.token, step=Step.RELEASE)
 
 
-def refused(job: Job, error: Exception) -> Outcome:
-    """Return the outcome of an attempt whose own outcome the store does not take, and never will."""
-    told = storable(f"the store refused how the attempt ended: {type(error).__name__}: {error}", MAX_MESSAGE)
-    return _failed(job, None, Failure(type="OutcomeRefused", message=told))
+def refused(job: Job, error: BaseException) -> Outcome:
+    """Return the outcome of an attempt whose own outcome can't be made, or the store does not take, and never will."""
+    told = f"how the attempt ended can't be stored: {type(error).__name__}: {_text(error)}"
+    return _failed(job, None, Failure(type="OutcomeRefused", message=storable(told, MAX_MESSAGE)))
 
 
 def from_error(
     job: Job, options: TaskOptions | None, error: BaseException, *, why: Why | None = None
 ) -> Outcome | None:
-    """Return the outcome of a function that raised, having been stopped for ``why``; None: record nothing."""
+    """Return the outcome of a function that raised, having been stopped for ``why``; None: record nothing. Never
+    raises, whatever the function's own exception class does."""
+    try:
+        return _from_error(job, options, error, why)
+    except BaseException as fault:
+        return refused(job, fault)
+
+
+def _from_error(
+    job: Job, options: TaskOptions | None, error: BaseException, why: Why | None
+) -> Outcome | None:
     stopped = isinstance(error, asyncio.CancelledError)
     if why is Why.STALE:
         return None

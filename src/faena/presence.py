@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Final
 
-from faena.errors import Unavailable
+from faena.errors import StoreFault, Unavailable
 from faena.insights import other_engines
 from faena.ports.engine import Engine
 from faena.ports.records import WorkerInfo
@@ -31,7 +31,7 @@ async def keep_telling(store: Store, engine: Engine, *, every: float = EVERY) ->
     told = False
     try:
         while True:
-            with suppress(Unavailable):
+            with suppress(Unavailable, StoreFault):
                 if not told:
                     for sentence in other_engines(await store.workers(), engine):
                         log.warning(sentence)
@@ -39,7 +39,7 @@ async def keep_telling(store: Store, engine: Engine, *, every: float = EVERY) ->
                 await store.beat(server, ttl=3 * every)
             await asyncio.sleep(every)
     finally:
-        with suppress(Unavailable):
+        with suppress(Unavailable, StoreFault):
             await store.leave(server.id)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from faena.attempt import Why
 from faena.batch import Batch
-from faena.errors import EngineDown, InvalidArguments, Unavailable
+from faena.errors import EngineDown, InvalidArguments, StoreFault, Unavailable
 from faena.executor import Executor
 from faena.heartbeat import Heartbeat
 from faena.insights import other_engines
@@ -227,7 +227,7 @@ class Worker:
 
     async def _compare_engines(self) -> None:
         """Say loudly when other workers of this store run another engine."""
-        with suppress(Unavailable):
+        with suppress(Unavailable, StoreFault):
             for told in other_engines(await self._store.workers(), self._engine):
                 logger.warning(told, extra=self._about)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 import crew_kit
 from crew_kit import crew
-from faena import Context
-from faena.errors import SoftTimeout, Stale, StoreDown
+from faena import Context, InvalidOptions, Retry, Snooze
+from faena.errors import SoftTimeout, Stale, StoreDown, StoreFault, StoreFull
 from faena.job import Failure, Outcome, Status
 from faena.outcomes import MAX_RESULT, MAX_TRACEBACK
 from faena.ports.records import Held, Report
@@ -127,6 +129,56 @@ async def test_a_snoozed_job_runs_again_without_having_spent_an_attempt() -> Non
     async with crew() as at_work:
         job = await at_work.run("snoozes")
     assert (job.status, job.attempt, job.result) == (Status.COMPLETED, 1, b'"awake"')
+
+
+@pytest.mark.parametrize("kind", [Snooze, lambda after: Retry("busy", after=after)], ids=["Snooze", "Retry"])
+@pytest.mark.parametrize(
+    "after",
+    ["Wed, 21 Oct 2026 07:28:00 GMT", "5", [], True, math.nan, math.inf, pytest.param(10**400, id="huge")],
+)
+async def test_a_wait_that_is_no_duration_fails_the_job_and_leaves_the_slot_free(
+    kind: Callable[[object], Exception], after: object
+) -> None:
+    crew_kit.new_gate().open.set()
+
+    def wait_for_it(_: object) -> None:
+        raise kind(after)
+
+    crew_kit.gate.after = wait_for_it
+    async with crew(threads=1) as at_work:
+        job = await at_work.run("passes_the_gate")
+        assert (await at_work.run("add", a=1)).status is Status.COMPLETED
+    assert (job.status, failure(job.error).type) == (Status.FAILED, "InvalidOptions")
+    assert "takes after in seconds or as a timedelta, not" in failure(job.error).message
+
+
+async def test_an_exception_that_can_not_be_read_fails_the_job_and_leaves_the_slot_free() -> None:
+    crew_kit.new_gate().open.set()
+
+    class Broken(Retry):
+        @property
+        def after(self) -> float:
+            raise RuntimeError("nobody knows when")
+
+        @after.setter
+        def after(self, value: object) -> None: ...
+
+    def raise_it(_: object) -> None:
+        raise Broken("busy")
+
+    crew_kit.gate.after = raise_it
+    async with crew(threads=1) as at_work:
+        job = await at_work.run("passes_the_gate", max_attempts=2)
+        assert (await at_work.run("add", a=1)).status is Status.COMPLETED
+    assert (job.status, failure(job.error).type) == (Status.FAILED, "OutcomeRefused")
+    assert "RuntimeError: nobody knows when" in failure(job.error).message
+
+
+def test_a_wait_crosses_processes_and_may_lie_in_the_past() -> None:
+    again = pickle.loads(pickle.dumps(Snooze(-3, "the file is not there yet")))
+    assert (again.after, str(again)) == (-3, "the file is not there yet")
+    with pytest.raises(InvalidOptions):
+        Snooze(None)  # type: ignore[arg-type]
 
 
 async def test_sys_exit_fails_the_job_and_not_the_worker() -> None:
@@ -301,3 +353,60 @@ async def test_reports_and_outcomes_wait_for_a_store_that_is_away() -> None:
         job = await at_work.run("tells", steps=5)
         assert len(await at_work.events(job.id)) == 6
     assert (job.status, store.away) == (Status.COMPLETED, 0)
+
+
+class Full(MemoryStore):
+    """Has no room for what jobs tell, nor for the first outcomes."""
+
+    outcomes = 0
+
+    async def report(self, reports: Sequence[Report]) -> list[Held]:
+        if self.outcomes >= 0:
+            raise StoreFull("there is no room")
+        return await super().report(reports)
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        if self.outcomes > 0:
+            self.outcomes -= 1
+            if self.outcomes == 0:
+                self.outcomes = -1
+            raise StoreFull("there is no room")
+        return await super().finish(outcomes)
+
+
+async def test_a_job_ends_though_a_full_store_does_not_take_what_it_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with crew(store=Full()) as at_work:
+        job = await at_work.run("tells", steps=5)
+        assert [event.type for event in await at_work.events(job.id)] == []
+    assert job.status is Status.COMPLETED
+    assert "the last that the function told is lost" in caplog.text
+
+
+async def test_what_was_told_is_kept_while_a_full_store_does_not_take_the_outcome_either(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Full()
+    store.outcomes = 2
+    async with crew(store=store) as at_work:
+        job = await at_work.run("tells", steps=5)
+        assert len(await at_work.events(job.id)) == 6
+    assert job.status is Status.COMPLETED
+    assert "is lost" not in caplog.text
+
+
+class Faulty(MemoryStore):
+    """Can't store results, now or later."""
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        if any(outcome.result is not None for outcome in outcomes):
+            raise StoreFault("NOT NULL constraint failed")
+        return await super().finish(outcomes)
+
+
+async def test_a_fault_of_the_store_that_would_repeat_is_not_waited_for() -> None:
+    async with crew(store=Faulty()) as at_work:
+        job = await at_work.run("add", a=1)
+    assert (job.status, failure(job.error).type) == (Status.FAILED, "OutcomeRefused")
+    assert "NOT NULL" in failure(job.error).message

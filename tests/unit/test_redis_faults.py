@@ -7,7 +7,7 @@ import inspect
 import pytest
 from redis import exceptions
 
-from faena.errors import StoreDown, StoreFull, Unavailable
+from faena.errors import StoreDown, StoreFault, StoreFull, Unavailable
 from faena.stores.redis import faults, health
 
 # Errors
@@ -22,7 +22,7 @@ def _vendor_errors() -> list[type[BaseException]]:
 def test_no_error_of_the_vendor_leaves_the_store(kind: type[BaseException]) -> None:
     error = kind.__new__(kind)
     told = faults.as_faena_error(error)
-    assert isinstance(told, Unavailable)
+    assert isinstance(told, Unavailable | StoreFault)
     assert told.__cause__ is error
 
 
@@ -44,6 +44,26 @@ def test_no_error_of_the_vendor_leaves_the_store(kind: type[BaseException]) -> N
         (exceptions.ConnectionError("Error 111"), StoreDown, "cannot be reached"),
         (ConnectionResetError(), StoreDown, "cannot be reached"),
         (exceptions.ResponseError("WRONGTYPE Operation against a key"), StoreDown, "prefix"),
+        (
+            exceptions.ResponseError(
+                "user_script:7: attempt to index a nil value script: 0a, on @user_script:7."
+            ),
+            StoreFault,
+            "attempt to index",
+        ),
+        (
+            exceptions.ResponseError("Error running script (call to f_0a): @user_script:7: bad argument"),
+            StoreFault,
+            "bad argument",
+        ),
+        (exceptions.DataError("Invalid input of type: 'NoneType'"), StoreFault, "Invalid input"),
+        (
+            exceptions.ResponseError(
+                "Error running script: @user_script:7: Script killed by user with SCRIPT KILL"
+            ),
+            StoreDown,
+            "Script killed",
+        ),
     ],
 )
 def test_an_error_says_what_to_do(error: Exception, kind: type[Exception], words: str) -> None:

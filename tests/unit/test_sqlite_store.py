@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from faena.errors import IllegalStep, StoreDown
+from faena.errors import IllegalStep, StoreDown, StoreFault
 from faena.events import EventType, NewEvent
 from faena.job import NewJob, Outcome, Status, Step
 from faena.ports.records import Lease, Query, Report
@@ -92,6 +92,18 @@ async def test_a_damaged_file_is_named_as_such(tmp_path: Path, make_store: Calla
     (tmp_path / "data" / "faena.db").write_bytes(b"this is no database" * 500)
     with pytest.raises(StoreDown, match="damaged"):
         await make_store().open()
+
+
+async def test_a_fault_that_would_repeat_is_no_outage(
+    tmp_path: Path, make_store: Callable[[], SQLiteStore]
+) -> None:
+    store = make_store()
+    await store.open()
+    connection = apsw.Connection(str(tmp_path / "data" / "faena.db"))
+    connection.execute("CREATE TRIGGER no BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'not here'); END")
+    connection.close()
+    with pytest.raises(StoreFault, match="not here"):
+        await store.insert([NewJob(id="1", task="add")])
 
 
 async def test_a_closed_store_says_so(make_store: Callable[[], SQLiteStore]) -> None:

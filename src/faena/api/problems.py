@@ -36,6 +36,7 @@ STATUSES: Final[Mapping[type[FaenaError], int]] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.Unavailable: 503,
+    errors.StoreFault: 500,
     errors.Stale: 409,
     errors.JobNotDone: 409,
     errors.WaitTimeout: 504,
@@ -104,7 +105,9 @@ def install(api: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
 
     @api.exception_handler(FaenaError)
-    async def _faena_error(_: Request, error: FaenaError) -> Response:
+    async def _faena_error(request: Request, error: FaenaError) -> Response:
+        if isinstance(error, errors.StoreFault):
+            log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return problem_of(error)
 
     @api.exception_handler(RequestValidationError)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import typer
 
 from faena.cli.desk import Desk, opened
-from faena.errors import InvalidSettings, Unavailable
+from faena.errors import InvalidSettings, StoreFault, Unavailable
 
 if TYPE_CHECKING:
     from faena.api.server import ApiServer
@@ -116,7 +116,7 @@ class Server:
     async def _announce(self, answers: asyncio.Event) -> None:
         """Say that we are up when it is true: the server answers, and the worker was heard of (``/health`` is well)."""
         await answers.wait()
-        with contextlib.suppress(TimeoutError, Unavailable):
+        with contextlib.suppress(TimeoutError, Unavailable, StoreFault):
             async with asyncio.timeout(WORKER_IS_HEARD_WITHIN):
                 while self._worker and self._worker.id not in {one.id for one in await self._store.workers()}:
                     await asyncio.sleep(0.02)

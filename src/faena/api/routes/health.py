@@ -12,7 +12,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from faena.api.deps import Services, ServicesDep
-from faena.errors import Unavailable
+from faena.errors import StoreFault, Unavailable
 from faena.insights import at_work, forgotten, other_engines, unlisted_tasks
 from faena.ports.records import WorkerInfo
 
@@ -87,7 +87,7 @@ async def _store(services: Services) -> Part:
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             found = await services.client.store.check()
-    except (Unavailable, TimeoutError) as error:
+    except (Unavailable, StoreFault, TimeoutError) as error:
         return Part(ok=False, detail=f"the store does not answer: {error or 'it took too long'}")
     return Part(ok=True, detail=f"{found.name} {found.version}", details=msgspec.to_builtins(found))
 
@@ -109,7 +109,7 @@ async def _listed(asked: Awaitable[list[T]]) -> list[T]:
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             return await asked
-    except (Unavailable, TimeoutError):
+    except (Unavailable, StoreFault, TimeoutError):
         return []
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from redis import exceptions
 
-from faena.errors import FaenaError, StoreDown, StoreFull
+from faena.errors import FaenaError, StoreDown, StoreFault, StoreFull
 
 OURS: Final = (exceptions.RedisError, OSError, asyncio.TimeoutError, EOFError)
 """Everything that talking to Redis may raise."""
@@ -28,6 +28,13 @@ _WORDS: Final = {
     "WRONGTYPE": "keys of another program have Faena's names; choose another prefix",
     "UNKILLABLE": "Redis is busy with somebody's script",
 }
+
+_KINDS: Final[dict[type[Exception], str]] = {
+    exceptions.BusyLoadingError: "LOADING",
+    exceptions.ReadOnlyError: "READONLY",
+    exceptions.NoPermissionError: "NOPERM",
+}
+"""Errors of which the client took the code away."""
 
 
 class ClockMoved(FaenaError):
@@ -56,17 +63,25 @@ def _told(error: BaseException, where: str) -> FaenaError:
     for code, words in _WORDS.items():
         if text.startswith(code) or f"-{code} " in text or f" {code} " in text:
             return StoreDown(f"{where}: {words}")
-    if isinstance(error, exceptions.BusyLoadingError):
-        return StoreDown(f"{where}: {_WORDS['LOADING']}")
-    if isinstance(error, exceptions.ReadOnlyError):
-        return StoreDown(f"{where}: {_WORDS['READONLY']}")
-    if isinstance(error, exceptions.NoPermissionError):
-        return StoreDown(f"{where}: {_WORDS['NOPERM']}")
+    for kind, code in _KINDS.items():
+        if isinstance(error, kind):
+            return StoreDown(f"{where}: {_WORDS[code]}")
+    if _is_certain(error, text):
+        return StoreFault(f"{where} can't carry out the call, now or later: {text}")
     if isinstance(error, (exceptions.TimeoutError, asyncio.TimeoutError)):
         return StoreDown(f"{where} does not answer in time")
     if isinstance(error, (exceptions.ConnectionError, OSError, EOFError)):
         return StoreDown(f"{where} cannot be reached: {text}")
     return StoreDown(f"{where} failed: {text}")
+
+
+def _is_certain(error: BaseException, text: str) -> bool:
+    """Return whether a repeated call is certain to fail again: a fault of a script, or of what was to be sent."""
+    if isinstance(error, exceptions.DataError):
+        return True
+    return (
+        isinstance(error, exceptions.ResponseError) and "user_script" in text and "Script killed" not in text
+    )
 
 
 def _text(error: BaseException) -> str:

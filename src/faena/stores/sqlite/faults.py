@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import apsw
 
-from faena.errors import FaenaError, StoreDown, StoreFull
+from faena.errors import FaenaError, StoreDown, StoreFault, StoreFull
+
+_CERTAIN = (
+    apsw.ConstraintError,
+    apsw.MismatchError,
+    apsw.RangeError,
+    apsw.TooBigError,
+    apsw.SQLError,
+    apsw.BindingsError,
+)
+"""What a repeated call is certain to raise again."""
 
 
 def as_faena_error(error: Exception) -> Exception:
@@ -35,4 +45,6 @@ def _told(error: apsw.Error) -> FaenaError:
         return StoreDown(
             "the database file cannot be opened; check that the data directory exists and is yours"
         )
+    if isinstance(error, _CERTAIN):
+        return StoreFault(f"the database can't carry out the call, now or later: {error}")
     return StoreDown(f"the database failed: {error}")
