@@ -64,6 +64,13 @@ def test_no_error_of_the_vendor_leaves_the_store(kind: type[BaseException]) -> N
             StoreDown,
             "Script killed",
         ),
+        (
+            exceptions.ResponseError(
+                "The user executing the script can't run this command, on @user_script:7."
+            ),
+            StoreDown,
+            "can't run this command",
+        ),
     ],
 )
 def test_an_error_says_what_to_do(error: Exception, kind: type[Exception], words: str) -> None:

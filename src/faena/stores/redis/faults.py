@@ -35,6 +35,8 @@ _KINDS: Final[dict[type[Exception], str]] = {
     exceptions.NoPermissionError: "NOPERM",
 }
 """Errors of which the client took the code away."""
+_FROM_OUTSIDE: Final = ("Script killed", "The user executing the script")
+"""What ends a script that is in order: somebody, or the rights of the user."""
 
 
 class ClockMoved(FaenaError):
@@ -79,9 +81,8 @@ def _is_certain(error: BaseException, text: str) -> bool:
     """Return whether a repeated call is certain to fail again: a fault of a script, or of what was to be sent."""
     if isinstance(error, exceptions.DataError):
         return True
-    return (
-        isinstance(error, exceptions.ResponseError) and "user_script" in text and "Script killed" not in text
-    )
+    in_script = isinstance(error, exceptions.ResponseError) and "user_script" in text
+    return in_script and not any(cause in text for cause in _FROM_OUTSIDE)
 
 
 def _text(error: BaseException) -> str:
