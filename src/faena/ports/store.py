@@ -144,7 +144,8 @@ class Store(Protocol):
     async def undelivered(self, *, empty: Sequence[str], age: float, limit: int) -> list[Delivery]:
         """Return pending jobs that the engine must have lost, and mark them as delivered now: of those that were given
         out, the ones delivered more than ``age`` seconds ago whose queue is in ``empty`` (the engine holds nothing for
-        it), or of whose queue and priority a job that was due later was claimed more than ``age`` seconds ago."""
+        it), or of whose queue and priority a job that became due only after that was claimed more than ``age`` seconds
+        ago."""
         ...
 
     async def prune(self, *, limit: int) -> int:

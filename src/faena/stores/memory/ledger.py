@@ -252,13 +252,13 @@ class Ledger(Book):
         lost = [
             (at, row)
             for at, row in given_out
-            if at < before and (row.job.queue in empty or self._was_overtaken(row.job, before))
+            if at < before and (row.job.queue in empty or self._was_overtaken(row.job, at, before))
         ]
         return self.deliver(row for _, row in heapq.nsmallest(limit, lost, key=lambda one: one[0]))
 
-    def _was_overtaken(self, job: Job, before: float) -> bool:
+    def _was_overtaken(self, job: Job, delivered_at: float, before: float) -> bool:
         return any(
-            row.turn is not None and row.turn > job.due_at and (row.job.started_at or before) < before
+            row.turn is not None and row.turn > delivered_at and (row.job.started_at or before) < before
             for row in self.rows.values()
             if (row.job.queue, row.job.priority) == (job.queue, job.priority)
         )

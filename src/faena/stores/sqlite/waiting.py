@@ -19,6 +19,9 @@ FEED_KEPT: Final = 120.0
 REQUESTS_KEPT: Final = 600.0
 """Seconds within which a repeated claim is recognised, and that overtaking is looked back on."""
 
+FURTHEST: Final = 10_000
+"""Of a line, so many jobs are looked at for one that was overtaken."""
+
 _HEAD: Final = f"SELECT {HEAD} FROM jobs WHERE id = ?"
 
 
@@ -108,12 +111,15 @@ def undelivered(ledger: Ledger, *, empty: Sequence[str], age: float, limit: int)
     lost = f"""
         SELECT {HEAD} FROM jobs
         WHERE status = 1 AND queue = ? AND delivered_at < ? ORDER BY delivered_at LIMIT ?"""
+    # Overtaken is what was sent before that became due which was claimed. Nothing is sent before it is due.
     overtaken = f"""
-        SELECT {HEAD} FROM jobs INDEXED BY jobs_pending WHERE status = 1 AND lane IS NULL
-            AND queue = ? AND priority = ? AND due_at < ? AND delivered_at < ? ORDER BY due_at LIMIT ?"""
+        SELECT {HEAD} FROM (
+            SELECT {HEAD} FROM jobs INDEXED BY jobs_pending WHERE status = 1 AND lane IS NULL
+            AND queue = ?1 AND priority = ?2 AND due_at < ?3 ORDER BY due_at LIMIT {FURTHEST})
+        WHERE delivered_at < ?3 LIMIT ?4"""
     overtaken_in_lanes = f"""
         SELECT {HEAD} FROM jobs INDEXED BY jobs_given WHERE status = 1 AND lane IS NOT NULL
-            AND delivered_at IS NOT NULL AND queue = ? AND priority = ? AND due_at < ? AND delivered_at < ? LIMIT ?"""
+            AND delivered_at IS NOT NULL AND queue = ?1 AND priority = ?2 AND delivered_at < ?3 LIMIT ?4"""
     frontier = "SELECT queue, priority, max(due_at) FROM turns WHERE second <= ? GROUP BY queue, priority"
     connection = ledger.connection
     rows: dict[int, Any] = {}
@@ -121,7 +127,7 @@ def undelivered(ledger: Ledger, *, empty: Sequence[str], age: float, limit: int)
         rows |= {row[0]: row for row in many(connection, lost, (queue, before, limit - len(rows)))}
     for queue, priority, due_at in many(connection, frontier, (int(before) - 1,)):
         for select in (overtaken, overtaken_in_lanes):
-            place = (queue, priority, due_at, before, limit - len(rows))
+            place = (queue, priority, min(due_at, before), limit - len(rows))
             rows |= {row[0]: row for row in many(connection, select, place)}
     connection.executemany(
         "UPDATE jobs SET delivered_at = ? WHERE n = ?", [(ledger.now, number) for number in rows]

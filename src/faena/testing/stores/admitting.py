@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faena.job import Job, Status, Step
+from faena.job import Gate, Job, Status, Step
 from faena.testing.clock import FakeClock
 from faena.testing.desk import BOOM, Desk
 from faena.testing.factories import at_once, rate
@@ -224,6 +224,26 @@ class Admitting(StoreSuite):
         await desk.running(priority=0)  # overtakes them
         clock.advance(1000)
         assert await desk.store.undelivered(empty=["default", "media"], age=10, limit=10) == []
+
+    @pytest.mark.parametrize("gates", [(), (at_once(9),)])
+    async def test_what_was_given_out_late_is_lost_only_if_younger_ones_overtook_it_since(
+        self, desk: Desk, clock: FakeClock, gates: tuple[Gate, ...]
+    ) -> None:
+        await desk.store.pause(task="paused")
+        job = await desk.enqueue(task="paused", gates=gates)
+        clock.advance(5)
+        await desk.take(await desk.enqueue())
+        clock.advance(1000)
+        await desk.take(await desk.enqueue())
+        await desk.store.resume(task="paused")
+        clock.advance(1)
+        assert await desk.admitted() == ids(job)
+        clock.advance(60)
+        assert await desk.store.undelivered(empty=[], age=10, limit=10) == []
+        await desk.take(await desk.enqueue())
+        clock.advance(11)
+        lost = await desk.store.undelivered(empty=[], age=10, limit=10)
+        assert [one.job_id for one in lost] == ids(job)
 
     async def test_what_was_given_out_may_be_lost(self, desk: Desk, clock: FakeClock) -> None:
         job, held_back = await desk.insert(*desk.jobs.several(2, gates=(at_once(1),)))

@@ -126,12 +126,31 @@ class Promoting(StoreSuite):
         assert (await desk.look(still_young)).status is Status.PENDING
 
     async def test_the_youngest_that_overtook_decides(self, desk: Desk, clock: FakeClock) -> None:
-        oldest, lost, youngest = [await desk.enqueue(due_at=clock.now - ago) for ago in (30, 20, 10)]
+        oldest = await desk.enqueue()
+        clock.advance(5)
+        lost = await desk.enqueue()
+        clock.advance(5)
+        youngest = await desk.enqueue()
         await desk.take(youngest)
         await desk.take(oldest)
         clock.advance(11)
         found = await desk.store.undelivered(empty=[], age=10, limit=10)
         assert [one.job_id for one in found] == [lost.id]
+
+    async def test_only_what_became_due_after_it_was_sent_overtakes_a_job(
+        self, desk: Desk, clock: FakeClock
+    ) -> None:
+        waiting = await desk.enqueue()
+        clock.advance(5)
+        await desk.take(await desk.enqueue())
+        found = []
+        for _ in range(3):
+            clock.advance(11)
+            found.append([one.job_id for one in await desk.store.undelivered(empty=[], age=10, limit=10)])
+        await desk.take(await desk.enqueue())
+        clock.advance(11)
+        found.append([one.job_id for one in await desk.store.undelivered(empty=[], age=10, limit=10)])
+        assert found == [[waiting.id], [], [], [waiting.id]]
 
     async def test_a_job_overtaken_just_now_is_not_lost_yet(self, desk: Desk, clock: FakeClock) -> None:
         await desk.enqueue()

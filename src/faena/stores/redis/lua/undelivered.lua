@@ -14,15 +14,17 @@ for _, queue in ipairs(cmsgpack.unpack(ARGV[6])) do
     end
 end
 local STEP, FURTHEST = 200, 10000
+-- Overtaken is what was sent before that became due which was claimed. Nothing is sent before it is due.
 local function overtaken(key, queue, due)
-    local open_due = string.format('(%.17g', due)
+    local sent_before = math.min(before, due)
+    local open_due = string.format('(%.17g', sent_before)
     for offset = 0, FURTHEST, STEP do
         local some = redis.call('ZRANGEBYSCORE', key, '-inf', open_due, 'LIMIT', offset, STEP)
         if #some == 0 or #numbers >= limit then
             return
         end
         for position, delivered in ipairs(redis.call('ZMSCORE', ROOT .. 'd:' .. queue, unpack(some))) do
-            if delivered and tonumber(delivered) < before then
+            if delivered and tonumber(delivered) < sent_before then
                 add(some[position])
             end
         end
