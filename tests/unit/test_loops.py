@@ -30,8 +30,10 @@ class World:
         self.store = MemoryStore(clock=self.clock, options=StoreOptions(result_ttl=60))
         self.jobs = JobFactory()
         self.delivered: list[str] = []
+        self.calls = 0
 
     async def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        self.calls += 1
         self.delivered += [delivery.job_id for delivery in deliveries]
 
 
@@ -73,6 +75,18 @@ async def test_rescue_delivers_what_it_took_from_a_silent_worker(world: World) -
     assert world.delivered == [job.id]
 
 
+async def test_rescue_goes_on_at_once_when_some_of_a_full_batch_ended(world: World) -> None:
+    jobs = world.jobs.several(501)
+    await world.store.insert(jobs)
+    await world.store.claim([jobs[0].id], worker="w", lease=10, request="r")
+    await world.store.claim([job.id for job in jobs[1:]], worker="w", lease=15, request="s")
+    await world.store.cancel([jobs[0].id])
+    world.clock.advance(15.1)
+    rescue = Rescue(world.store, world.deliver, lease=15)
+    assert [await rescue(), await rescue(), await rescue()] == [0.0, 0.0, 5.0]
+    assert world.delivered == [job.id for job in jobs[1:]]
+
+
 async def test_redeliver_sends_what_an_empty_engine_must_have_lost(world: World) -> None:
     job = world.jobs.new()
     await world.store.insert([job])
@@ -90,6 +104,35 @@ async def test_redeliver_sends_what_an_empty_engine_must_have_lost(world: World)
     assert world.delivered == [job.id]
     await redeliver()
     assert world.delivered == [job.id]  # delivered a moment ago
+
+
+async def test_redeliver_sends_all_that_a_wiped_engine_lost_at_once_and_in_order(world: World) -> None:
+    jobs = world.jobs.several(1201)
+    await world.store.insert(jobs)
+
+    async def depth(queue: str) -> int:
+        return len(world.delivered)
+
+    redeliver = Redeliver(world.store, world.deliver, queues=["default"], depth=depth, age=5)
+    world.clock.advance(6)
+    assert await redeliver() == 2.0
+    assert world.calls == 1
+    assert world.delivered == [job.id for job in jobs]
+
+
+async def test_redeliver_goes_on_at_once_after_as_many_as_it_sends_in_one_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faena.loops.redeliver.BATCHES", 2)
+    await world.store.insert(world.jobs.several(1001))
+
+    async def depth(queue: str) -> int:
+        return 0
+
+    redeliver = Redeliver(world.store, world.deliver, queues=["default"], depth=depth, age=5)
+    world.clock.advance(6)
+    assert [await redeliver(), await redeliver()] == [0.0, 2.0]
+    assert len(world.delivered) == 1001
 
 
 async def test_prune_deletes_in_small_batches(world: World) -> None:

@@ -29,8 +29,9 @@ JOB: Final = "arq:job:"
 KEPT_FOR: Final = 30 * 86_400_000
 """Milliseconds after which a message that nobody took expires; its job is delivered again."""
 LONGEST_MESSAGE: Final = 4096
-AHEAD: Final = 1
-"""The moment from which a message is due that goes first (0 means to ARQ that there is none)."""
+MIRROR: Final = 2 * 1_700_000_000_000
+"""The moment of which the present is taken off for a message that goes first: before all others, and the latest before
+the one before it. In milliseconds; in the past since 2023."""
 
 TAKE: Final = """
 local names = {}
@@ -129,7 +130,7 @@ class ARQLayout(NameInFront):
             token = name_for(delivery.job_id)  # ARQ drops an id that it has seen: not the job's alone
             pipeline.psetex(JOB + token, KEPT_FOR, encode(delivery, now))
             ids.setdefault(self.key(delivery.queue), {})[token] = (
-                AHEAD if delivery.first else now
+                MIRROR - now if delivery.first else now
             ) + place / 1000
         for key, scores in ids.items():
             pipeline.zadd(key, scores)

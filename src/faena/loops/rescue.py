@@ -32,4 +32,5 @@ class Rescue:
                 extra={"count": len(rescued)},
             )
             await self._deliver(first(rescued))
-        return 0.0 if len(rescued) >= BATCH else self._every
+        # Those that ended or are held back are none of these: fewer than a batch does not mean that all are done.
+        return 0.0 if rescued else self._every

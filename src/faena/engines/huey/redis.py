@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 STAMP: Final = struct.Struct(">Q")
 """In front of each message: the microsecond in which it was sent, so that the first comes first and none is alike;
 less for those that go to the head."""
+MIRROR: Final = 2 * 1_700_000_000_000_000
+"""The microsecond of which the present is taken off for those: before all others, and the latest before the one before
+it. In the past since 2023."""
 
 check_redis("huey,redis")
 
@@ -65,9 +68,10 @@ class HueyLayout(AllInFront):
     def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
         """Append messages; those for a queue together."""
         first = self._stamps(len(deliveries))
+        ahead = MIRROR - first - len(deliveries)
         scores: dict[str, dict[bytes, float]] = {}
         for place, delivery in enumerate(deliveries):
-            stamp = STAMP.pack(place if delivery.first else first + place)
+            stamp = STAMP.pack((ahead if delivery.first else first) + place)
             message = encode(Message(job=delivery.job_id, task=delivery.task))
             scores.setdefault(self.key(delivery.queue), {})[stamp + message] = -delivery.priority
         for key, by_message in scores.items():
