@@ -153,6 +153,9 @@ class RabbitQueues:
             self._link = None
             raise
 
+    def settled(self) -> None:
+        """Do nothing: RabbitMQ forgets a message as soon as it hands it out."""
+
     def wake(self) -> None:
         """Make `read` return; it can't be slept in again."""
         self._woken.set()

@@ -85,12 +85,26 @@ class Layout(Protocol):
         ...
 
     def put(self, pipeline: Pipeline, deliveries: Sequence[Delivery]) -> None:
-        """Write a message for each job: at the end of its queue, or at its head."""
+        """Write a message for each job: at the end of its queue, or in front of all that is there."""
         ...
 
     def job(self, message: bytes) -> str:
         """Return the id of the job that a message is for; raises `RejectedMessage`."""
         ...
+
+
+def parts(deliveries: Sequence[Delivery]) -> list[Sequence[Delivery]]:
+    """Return deliveries in parts for one round trip each. Of those for the head the last part comes first, as each goes
+    in front of the one before."""
+    size = MESSAGES_A_PIPELINE
+    if len(deliveries) <= size:
+        return [deliveries] if deliveries else []
+    end = [delivery for delivery in deliveries if not delivery.first]
+    ahead = [delivery for delivery in deliveries if delivery.first]
+    return [
+        *(end[start : start + size] for start in range(0, len(end), size)),
+        *(ahead[start : start + size] for start in reversed(range(0, len(ahead), size))),
+    ]
 
 
 def apart(deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
@@ -163,10 +177,10 @@ class OnRedis:
         self._redis = connect(url, timeout=SEND_TIMEOUT, connections=CONNECTIONS)
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
-        """Append one message for each job, many in one round trip."""
-        for start in range(0, len(deliveries), MESSAGES_A_PIPELINE):
+        """Send one message for each job, many in one round trip."""
+        for part in parts(deliveries):
             with _down(), self._redis.pipeline(transaction=True) as pipeline:
-                self._layout.put(pipeline, deliveries[start : start + MESSAGES_A_PIPELINE])
+                self._layout.put(pipeline, part)
                 pipeline.execute()
 
     def serve(self, hands: Hands, options: ServeOptions) -> Reading[bytes | None]:
@@ -221,6 +235,11 @@ class Queues:
         self._forget()
         return self.take(limit) or self.wait()
 
+    def settled(self) -> None:
+        """Drop what is left of the message that `read` returned. Never raises: else the next `read` does it."""
+        with suppress(EngineDown):
+            self._forget()
+
     def take(self, limit: int) -> list[bytes | None]:
         """Return up to ``limit`` messages at once, perhaps none. None: half a message."""
         with _down():
@@ -246,15 +265,14 @@ class Queues:
 
     def close(self) -> None:
         """Let go of the connections."""
-        with suppress(EngineDown):
-            self._forget()
+        self.settled()
         self._redis.close()
 
     def _forget(self) -> None:
         if self._left is not None:
-            left, self._left = self._left, None
             with _down():
-                self._layout.forget(self._redis, *left)
+                self._layout.forget(self._redis, *self._left)
+            self._left = None
 
 
 def connect(url: str, *, timeout: float, connections: int) -> Redis:

@@ -40,6 +40,10 @@ class Readable(Protocol[Read]):
         Raises `EngineDown`."""
         ...
 
+    def settled(self) -> None:
+        """What `read` returned is on its way. Never raises."""
+        ...
+
     def wake(self) -> None:
         """Make `read` return, now or when it is called next. Any thread; never raises."""
         ...
@@ -82,6 +86,7 @@ class Reading(Generic[Message]):
             self._tell_down(error)
         else:
             self._hands.take(jobs_in(taken, self._job))
+            self._queues.settled()
 
     def _tell_down(self, error: EngineDown) -> None:
         now = time.monotonic()

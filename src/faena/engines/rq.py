@@ -29,6 +29,8 @@ PREFIX: Final = "faena:"
 QUEUES: Final = "rq:queues"
 QUEUE: Final = "rq:queue:"
 JOB: Final = "rq:job:"
+KEPT_FOR: Final = 30 * 86_400
+"""Seconds after which a message that nobody took expires; its job is delivered again."""
 LONGEST_MESSAGE: Final = 4096
 
 TAKE: Final = """
@@ -118,6 +120,7 @@ class RQLayout(NameInFront):
                 # Not the job's id alone: a message that somebody cancels is only one ring of the doorbell.
                 token = name_for(delivery.job_id)
                 pipeline.hset(JOB + token, mapping=_fields(delivery, now))
+                pipeline.expire(JOB + token, KEPT_FOR)
                 ids.setdefault(self.key(delivery.queue), []).append(token)
             for key, tokens in ids.items():
                 push(key, *tokens)
