@@ -216,10 +216,12 @@ class HostedConsumer(dramatiq.Consumer):
         self._hosted.slots.release()
 
     def requeue(self, messages: Iterable[dramatiq.MessageProxy]) -> None:
-        """Send again what was taken off the queue and not begun."""
+        """Send again what was taken off the queue and not begun: it had its turn."""
         self._hosted.engine.deliver(
             [
-                Delivery(job_id=message.args[0], task=message.actor_name, queue=message.queue_name)
+                Delivery(
+                    job_id=message.args[0], task=message.actor_name, queue=message.queue_name, first=True
+                )
                 for message in messages
             ]
         )
