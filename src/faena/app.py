@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 from faena.durations import Duration
 from faena.errors import InvalidOptions
 from faena.handle import JobHandle, ended
+from faena.locks import ProcessLock
 from faena.options import QueueOptions
 from faena.pack import Pack, Registry
 from faena.rates import AtOnceLike, RateLike
@@ -63,6 +64,8 @@ class Faena(Registry):
         self._schedules: dict[str, Declared] = {}
         self._clock: Callable[[], float] = time.time
         self._portals: Portals | None = None
+        self._first = ProcessLock()
+        """Of threads that come at the same time for the first time: they get the same."""
 
     @property
     def settings(self) -> Settings:
@@ -278,15 +281,23 @@ class Faena(Registry):
             engine.close()
 
     def _wired(self) -> Wiring:
-        if self._wiring is None:
-            self._wiring = _Selected(self.settings)
-        return self._wiring
+        if (wiring := self._wiring) is not None:
+            return wiring
+        settings = self.settings
+        made: _Selected | None = None
+        with self._first.own():
+            if (wiring := self._wiring) is None:
+                self._wiring = wiring = made = _Selected(settings)
+        if made is not None:
+            made.warn()  # a log handler may come here itself
+        return wiring
 
     def _portal(self) -> Portal:
         if self._portals is None:
             from faena.portal import Portals
 
-            self._portals = Portals(self.connect)
+            with self._first.own():
+                self._portals = self._portals or Portals(self.connect)
         return self._portals.get()
 
     def _handles(self, inserted: Sequence[Inserted]) -> list[JobHandle]:
@@ -310,6 +321,11 @@ class _Selected:
 
         self._selection = wiring.select(settings)
         self._memory: MemoryStore | None = None
+        if self._selection.store == "memory":
+            self._memory = cast("MemoryStore", wiring.make_store(settings, self._selection))
+
+    def warn(self) -> None:
+        """Log what could be better."""
         for warning in self._selection.warnings:
             log.warning(warning)
         if self._selection.alone is not None:
@@ -322,11 +338,9 @@ class _Selected:
         """Return a store. In memory all are doors to the same jobs, or one loop would not see another's."""
         from faena import wiring
 
-        if self._selection.store != "memory":
-            return wiring.make_store(settings, self._selection)
-        if self._memory is None:
-            self._memory = cast("MemoryStore", wiring.make_store(settings, self._selection))
-        return self._memory.beside()
+        if self._memory is not None:
+            return self._memory.beside()
+        return wiring.make_store(settings, self._selection)
 
     def make_engine(self, settings: Settings) -> Engine:
         """Return an engine."""

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 from faena.client import Client
 from faena.errors import FaenaError, Unavailable
+from faena.locks import ProcessLock
 
 T = TypeVar("T")
 Connect = Callable[[], AbstractAsyncContextManager[Client]]
@@ -126,7 +127,7 @@ class Portals:
         self._current: Portal | None = None
         self._inherited: list[Portal] = []
         """Of the parent process: kept, since letting go of them would close its connections from here."""
-        self._locks = {os.getpid(): threading.Lock()}
+        self._lock = ProcessLock()
         self._fault: FaenaError | None = None
         self._fault_at = 0.0
         """What the last opening failed with, and when, by the monotonic clock."""
@@ -137,7 +138,7 @@ class Portals:
         portal, asked_at = self._current, monotonic()
         if portal is not None and portal.alive:
             return portal
-        with self._lock():
+        with self._lock.own():
             if self._current is None or not self._current.alive:
                 if self._fault is not None and self._fault_at > asked_at:
                     raise self._fault
@@ -147,7 +148,7 @@ class Portals:
 
     def close(self) -> None:
         """Close the portal, if there is one."""
-        with self._lock():
+        with self._lock.own():
             if self._current is not None and self._current.alive:
                 self._current.close()
                 self._current = None
@@ -161,7 +162,3 @@ class Portals:
         except FaenaError as error:
             self._fault, self._fault_at = error, monotonic()
             raise
-
-    def _lock(self) -> threading.Lock:
-        """A fork may have copied a lock that a thread of the parent holds, so each process has its own."""
-        return self._locks.setdefault(os.getpid(), threading.Lock())

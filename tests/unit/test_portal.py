@@ -54,6 +54,50 @@ def test_many_threads_share_one_portal(wired: tuple[Faena, MemoryWiring]) -> Non
     assert wiring.opened == 1
 
 
+FIRST_USE = """
+import threading
+from faena import Faena
+
+app = Faena()
+together = threading.Barrier(16)
+{what}
+got = []
+
+def use() -> None:
+    together.wait(20)
+    got.append(first())
+
+threads = [threading.Thread(target=use) for _ in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "then"),
+    [
+        (
+            "@app.task\ndef job() -> None: ...\nfirst = lambda: job.enqueue().id",
+            "print(len(set(map(app.get, got))), [one.name for one in threading.enumerate()].count('faena-portal'))",
+        ),
+        ("first = lambda: app.make_store()._ledger", "print(len(got), len(set(map(id, got))))"),
+    ],
+    ids=["portal", "store"],
+)
+def test_threads_that_come_for_the_first_time_together_get_the_same(what: str, then: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FIRST_USE.format(what=what) + then],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "FAENA_STORE": "memory", "FAENA_ENGINE": "direct"},
+        timeout=60,
+    )
+    assert (ran.stdout, ran.returncode) == ("16 1\n", 0), ran.stderr
+    assert ran.stderr.count("The memory store forgets") == 1
+
+
 async def test_a_blocking_call_works_where_a_loop_is_running(wired: tuple[Faena, MemoryWiring]) -> None:
     job = wired[0].tasks["double"].enqueue(number=1)
     assert wired[0].get(job.id).id == job.id
