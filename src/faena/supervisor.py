@@ -122,10 +122,13 @@ class Supervisor:
 
     def stop(self) -> None:
         """Have the children stop: in good order the first time, at once the second. Any thread."""
+        self._ask()
+        self._woken.set()
+
+    def _ask(self) -> None:
         self._asked += 1
         margin = MARGIN if self._asked > 1 else self._grace + MARGIN
         self._end_at = min(self._end_at, monotonic() + margin + 5.0)
-        self._woken.set()
 
     def _look(self) -> None:
         """Pass on what was asked, see who has ended, fill the empty places."""
@@ -161,4 +164,5 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
-        self.stop()
+        """Note a signal, for the next look: `run`, which it has interrupted, may hold the lock of what wakes it."""
+        self._ask()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -117,6 +118,27 @@ async def test_children_stop_when_their_supervisor_is_killed(tmp_path: Path) -> 
 def test_a_child_that_refuses_its_settings_ends_the_supervisor() -> None:
     supervisor = Supervisor([sys.executable, "-c", "raise SystemExit(2)"], processes=2, grace=1)
     assert supervisor.run() == REFUSED
+
+
+INTERRUPTED = """
+import signal, sys, threading
+from faena.supervisor import Supervisor
+
+class Woken(threading.Event):
+    def clear(self) -> None:
+        with self._cond:
+            signal.raise_signal(signal.SIGTERM)
+        super().clear()
+
+supervisor = Supervisor([sys.executable, "-S", "-c", "import sys; sys.stdin.read()"], processes=1, grace=5)
+supervisor._woken = Woken()
+sys.exit(supervisor.run())
+"""
+
+
+def test_a_signal_may_come_while_the_supervisor_wakes() -> None:
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=30)
+    assert ran.returncode == 0, ran.stderr
 
 
 async def test_children_that_die_at_once_are_started_ever_more_slowly(tmp_path: Path) -> None:
