@@ -35,6 +35,8 @@ router = APIRouter()
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE: Final = 64 * 1024
+MAX_REASON: Final = 120
+"""Bytes; a closing frame takes 123."""
 MAX_SUBSCRIPTIONS: Final = 100
 """On one socket."""
 
@@ -92,10 +94,18 @@ class Session:
         except WebSocketDisconnect:
             pass
         except Unavailable as error:
-            await self._socket.close(code=1013, reason=str(error)[:120])
+            await self._turn_away(str(error))
         finally:
             for name in list(self._subscriptions):
                 await self._drop(name)
+
+    async def _turn_away(self, reason: str) -> None:
+        """Close the socket and say why: accepted first, or what the client gets is a bare 403."""
+        with contextlib.suppress(WebSocketDisconnect):
+            if not self._accepted.is_set():
+                await self._socket.accept()
+            fits = reason.encode()[:MAX_REASON].decode(errors="ignore")
+            await self._socket.close(code=1013, reason=fits)
 
     async def _messages(self) -> AsyncIterator[Mapping[str, Any]]:
         while True:

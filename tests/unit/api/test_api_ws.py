@@ -311,17 +311,19 @@ async def test_sockets_that_were_closed_leave_no_listener_behind(kit: Kit, serve
             await asyncio.sleep(0)
 
 
-async def test_a_topic_is_refused_while_the_store_is_down(
+async def test_a_topic_is_closed_with_the_reason_while_the_store_is_down(
     kit: Kit, server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def down(*_: object, **__: object) -> None:
-        raise StoreDown("the disk is gone")
+        raise StoreDown("the disk is gone" + " ñ" * 100)
 
     monkeypatch.setattr(kit.store, "published", down)
-    with pytest.raises(InvalidStatus) as refused:
-        async with connect(f"{server.ws}/media"):
-            pass
-    assert refused.value.response.status_code == 403
+    async with connect(f"{server.ws}/media") as topic:
+        with pytest.raises(ConnectionClosed) as closed:
+            await topic.recv()
+    told = closed.value.rcvd
+    assert told is not None
+    assert (told.code, told.reason[:18]) == (1013, "the disk is gone ñ")
     async with connect(server.ws) as socket:
         error = await ask(socket, type="subscribe", channel="jobs")
         assert (error["type"], error["code"]) == ("error", "unavailable")
