@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from time import monotonic
 from types import FrameType
 from typing import Final
 
@@ -27,6 +28,8 @@ SUPERVISED: Final = "FAENA__SUPERVISED"
 """Set in a worker whose standard input is a pipe that its supervisor holds: at its end the worker stops."""
 MARGIN: Final = 10.0
 """Seconds beyond the grace time until a process that hangs is ended."""
+LAST_WORDS: Final = 1.0
+"""Seconds for the log and what was printed to be written, when the process is ended."""
 SIGNALS: Final = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
 )
@@ -85,17 +88,18 @@ class Stop:
         self.asked += 1
         now = self.asked > 1
         self._worker.stop(now=now)
-        self._end_by_force_after(MARGIN if now else self._worker.options.grace + MARGIN)
+        end_by_force_after(MARGIN if now else self._worker.options.grace + MARGIN)
 
     def received(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         self()
 
-    @staticmethod
-    def _end_by_force_after(seconds: float) -> None:
-        timer = threading.Timer(seconds, exit_now, args=(HUNG,))
-        timer.daemon = True
-        timer.start()
+
+def end_by_force_after(seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
+    """End the process with `HUNG` if it still lives then, ``unless`` something is true. Safe in a signal handler."""
+    timer = threading.Timer(seconds, lambda: None if unless() else exit_now(HUNG))
+    timer.daemon = True
+    timer.start()
 
 
 def _stop_at_end_of_input(stop: Stop) -> None:
@@ -107,11 +111,25 @@ def _stop_at_end_of_input(stop: Stop) -> None:
 
 
 def exit_now(code: int) -> None:
-    """End the process without waiting for functions that do not end (`Worker.stuck`)."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
+    """End the process without waiting for functions that do not end (`Worker.stuck`), nor for long for last words:
+    nobody may read the pipe that they go to, and a thread that never ends may hold a log handler's lock."""
+    last = monotonic() + LAST_WORDS
+    try:
+        words = [
+            threading.Thread(target=_told, args=(tell,), daemon=True)
+            for tell in (logging.shutdown, sys.stdout.flush, sys.stderr.flush)
+        ]
+        for thread in words:
+            thread.start()
+        for thread in words:
+            thread.join(max(last - monotonic(), 0.0))
+    finally:
+        os._exit(code)
+
+
+def _told(tell: Callable[[], object]) -> None:
+    with suppress(Exception):  # a stream that is closed, say
+        tell()
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

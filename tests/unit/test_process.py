@@ -68,3 +68,53 @@ def test_an_error_that_says_what_to_do_is_left_to_the_command(tmp_path: Path) ->
     assert told.returncode == 1
     assert "CRITICAL" not in told.stderr
     assert "StoreDown: start Redis" in told.stderr
+
+
+HANDLER_HELD = """
+held = threading.Event()
+
+def hold() -> None:
+    handler.acquire()
+    held.set()
+    threading.Event().wait()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+"""
+PIPE_FULL = """
+os.set_blocking(1, False)
+with contextlib.suppress(BlockingIOError):
+    while True:
+        os.write(1, b"x")
+os.set_blocking(1, True)
+"""
+EXITS = """
+import contextlib, logging, os, threading
+from faena.process import exit_now
+
+handler = logging.StreamHandler()
+logging.getLogger().addHandler(handler)
+{stuck}
+print("last words", end="")
+exit_now(70)
+"""
+
+
+@pytest.mark.parametrize(
+    ("stuck", "heard"),
+    [(HANDLER_HELD, b"last words"), (PIPE_FULL, b"")],
+    ids=["a log handler is held", "nobody reads"],
+)
+def test_a_process_ends_though_its_last_words_cannot_be_written(stuck: str, heard: bytes) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", EXITS.format(stuck=stuck)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+    with process:
+        try:
+            assert process.wait(30) == HUNG
+        finally:
+            process.kill()
+        assert process.stdout is not None
+        assert process.stdout.read().lstrip(b"x") == heard
