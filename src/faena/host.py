@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from faena.errors import FaenaError
 from faena.ports.engine import Capabilities, Delivery, Engine, Hands, ServeOptions, Serving
+from faena.process import MARGIN, end_by_force_after, loop_factory
 
 if TYPE_CHECKING:
     from faena.app import Faena
@@ -92,7 +93,8 @@ class Host:
         self._hands: Hands | None = None
         self._worker: Worker | None = None
         self._ready = threading.Event()
-        self._stopping = False
+        self._stopping = self._over = False
+        self._grace = settings.grace
         self._fault: BaseException | None = None
         self._thread: threading.Thread | None = None
 
@@ -128,8 +130,10 @@ class Host:
     def start(self, *, threads: int, grace: float | None, on_end: Callable[[], None]) -> None:
         """Start the worker, with ``threads`` jobs at once, and return when it can run jobs; raises why it can't.
         ``on_end`` is called when it has ended, for whatever reason."""
+        if grace is not None:
+            self._grace = grace
         self._thread = threading.Thread(
-            target=self._live, args=(threads, grace, on_end), name="faena-worker", daemon=True
+            target=self._live, args=(threads, on_end), name="faena-worker", daemon=True
         )
         self._thread.start()
         if not self._ready.wait(START_WITHIN):
@@ -138,10 +142,14 @@ class Host:
             raise self._fault
 
     def stop(self, *, now: bool = False) -> None:
-        """Make the worker finish or hand back its jobs (``now``: hand back). Returns at once; any thread."""
+        """Make the worker finish or hand back its jobs (``now``: hand back). Returns at once; any thread, and safe in a
+        signal handler. The process is ended by force (`HUNG`) if a function keeps the worker from ending in time, or is
+        left behind and keeps the process."""
         self._stopping = True
         if self._worker is not None:
             self._worker.stop(now=now)
+        if self._thread is not None and not self._over:
+            end_by_force_after(MARGIN if now else self._grace + MARGIN, unless=lambda: self._over)
 
     def wait(self) -> bool:
         """Wait for the worker's end; True: it ended because it was stopped."""
@@ -149,22 +157,31 @@ class Host:
             self._thread.join()
         return self._stopping and self._fault is None
 
-    def _live(self, threads: int, grace: float | None, on_end: Callable[[], None]) -> None:
+    def _live(self, threads: int, on_end: Callable[[], None]) -> None:
         try:
-            from faena.process import loop_factory
-
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(self._work(threads, self.settings.grace if grace is None else grace))
+            runner = asyncio.Runner(loop_factory=loop_factory())
+            try:
+                runner.run(self._work(threads))
+            finally:
+                if self._stuck:  # the runner's end would wait for them for ever
+                    runner.get_loop().close()
+                else:
+                    runner.close()
         except BaseException as error:
             self._fault = error
             if self._ready.is_set():  # else `start` raises it
                 trace = None if isinstance(error, FaenaError) else error
                 log.critical("the Faena worker ended: %s: %s", type(error).__name__, error, exc_info=trace)
         finally:
+            self._over = not self._stuck
             self._ready.set()
             on_end()
 
-    async def _work(self, threads: int, grace: float) -> None:
+    @property
+    def _stuck(self) -> bool:
+        return self._worker is not None and self._worker.stuck > 0
+
+    async def _work(self, threads: int) -> None:
         from faena.wiring import make_store
         from faena.worker import Worker, WorkerOptions
 
@@ -181,7 +198,7 @@ class Host:
                     queues=self.queues,
                     threads=threads,
                     lease=self.settings.lease,
-                    grace=grace,
+                    grace=self._grace,
                     cancel_grace=self.settings.cancel_grace,
                     redeliver_after=self.settings.redeliver_after,
                 ),
