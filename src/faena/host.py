@@ -93,7 +93,7 @@ class Host:
         self._hands: Hands | None = None
         self._worker: Worker | None = None
         self._ready = threading.Event()
-        self._stopping = self._over = False
+        self._stopping = False
         self._grace = settings.grace
         self._fault: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -143,13 +143,13 @@ class Host:
 
     def stop(self, *, now: bool = False) -> None:
         """Make the worker finish or hand back its jobs (``now``: hand back). Returns at once; any thread, and safe in a
-        signal handler. The process is ended by force (`HUNG`) if a function keeps the worker from ending in time, or is
-        left behind and keeps the process."""
+        signal handler. If the process lives on for `MARGIN` beyond the grace time, whatever keeps it, it is ended by
+        force (with the status `HUNG`)."""
         self._stopping = True
         if self._worker is not None:
             self._worker.stop(now=now)
-        if self._thread is not None and not self._over:
-            end_by_force_after(MARGIN if now else self._grace + MARGIN, unless=lambda: self._over)
+        if self._thread is not None:
+            end_by_force_after(MARGIN if now else self._grace + MARGIN)
 
     def wait(self) -> bool:
         """Wait for the worker's end; True: it ended because it was stopped."""
@@ -163,7 +163,9 @@ class Host:
             try:
                 runner.run(self._work(threads))
             finally:
-                if self._stuck:  # the runner's end would wait for them for ever
+                if (
+                    self._worker is not None and self._worker.stuck
+                ):  # the runner's end would wait for them for ever
                     runner.get_loop().close()
                 else:
                     runner.close()
@@ -173,13 +175,8 @@ class Host:
                 trace = None if isinstance(error, FaenaError) else error
                 log.critical("the Faena worker ended: %s: %s", type(error).__name__, error, exc_info=trace)
         finally:
-            self._over = not self._stuck
             self._ready.set()
             on_end()
-
-    @property
-    def _stuck(self) -> bool:
-        return self._worker is not None and self._worker.stuck > 0
 
     async def _work(self, threads: int) -> None:
         from faena.wiring import make_store

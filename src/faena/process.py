@@ -95,9 +95,9 @@ class Stop:
         self()
 
 
-def end_by_force_after(seconds: float, unless: Callable[[], bool] = lambda: False) -> None:
-    """End the process with `HUNG` if it still lives then, ``unless`` something is true. Safe in a signal handler."""
-    timer = threading.Timer(seconds, lambda: None if unless() else exit_now(HUNG))
+def end_by_force_after(seconds: float) -> None:
+    """End the process with `HUNG` if it still lives then. Safe in a signal handler."""
+    timer = threading.Timer(seconds, exit_now, args=(HUNG,))
     timer.daemon = True
     timer.start()
 
