@@ -163,10 +163,8 @@ class Host:
             try:
                 runner.run(self._work(threads))
             finally:
-                if (
-                    self._worker is not None and self._worker.stuck
-                ):  # the runner's end would wait for them for ever
-                    runner.get_loop().close()
+                if self._worker is not None and self._worker.stuck:
+                    runner.get_loop().close()  # the runner's end would wait for them for ever
                 else:
                     runner.close()
         except BaseException as error:
