@@ -112,7 +112,7 @@ def _attributes(found: type) -> Iterator[tuple[str, str]]:
         for node, after in itertools.pairwise(body):
             if isinstance(node, ast.AnnAssign | ast.Assign) and _is_text(after):
                 target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-                yield ast.unparse(target).removeprefix("self."), _plain(inspect.cleandoc(after.value.value))  # type: ignore[attr-defined]
+                yield ast.unparse(target).removeprefix("self."), _plain(inspect.cleandoc(after.value.value))
 
 
 def _defaults(found: type) -> dict[str, str]:
@@ -169,6 +169,6 @@ def _plain(text: str) -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
-    **{f"python-{section}": lambda section=section: part(section) for section in SECTIONS},  # type: ignore[misc]
+    **{f"python-{section}": lambda section=section: part(section) for section in SECTIONS},
     "python-errors": errors,
 }

@@ -17,7 +17,7 @@ def seconds(duration: Duration) -> float:
 def finite_seconds(duration: object) -> float:
     """Return the seconds, or NaN (which no comparison accepts) for what is no finite duration."""
     try:
-        value = seconds(duration)  # type: ignore[arg-type]
+        value = seconds(duration)  # type: ignore[arg-type]  # anything may come, and is refused below
     except (TypeError, ValueError, OverflowError):
         return math.nan
     return value if math.isfinite(value) and not isinstance(duration, bool | str) else math.nan

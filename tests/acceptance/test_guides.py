@@ -138,7 +138,8 @@ def test_what_the_front_page_shows_works_as_written(page: str) -> None:
 
 @pytest.mark.parametrize("peer", ["celery", "rq", "dramatiq", "arq", "huey"])
 def test_the_same_task_is_written_in_the_words_of_its_peers(peer: str) -> None:
-    pytest.importorskip(peer)
+    if not os.environ.get("CI"):  # there it is installed, and its absence a failure
+        pytest.importorskip(peer, reason=f"{peer} is not installed: make setup brings it")
     guide = Guide("coming-from")
     (block,) = (
         block for block in guide.blocks if re.search(rf"^(from|import) {peer}\b", block, re.MULTILINE)

@@ -94,7 +94,7 @@ def test_every_make_target_has_help() -> None:
 
 
 def test_every_command_in_the_documents_exists() -> None:
-    commands = get_command(build()).commands  # type: ignore[attr-defined]
+    commands = get_command(build()).commands
     shown = {line.split()[1] for line in shell_lines() if line.startswith("faena ")}
     assert shown <= set(commands)
     assert {"up", "doctor", "worker"} <= shown
@@ -108,7 +108,7 @@ def command_of(line: str, commands: dict[str, Any]) -> Any:
 
 
 def test_every_flag_in_the_documents_exists() -> None:
-    commands = get_command(build()).commands  # type: ignore[attr-defined]
+    commands = get_command(build()).commands
     unknown = [
         line
         for line in shell_lines()
@@ -146,7 +146,7 @@ def test_what_deploying_shows_is_there() -> None:
     services = [one for one in compose["services"].values() if one.get("command", [""])[0] == "faena"]
     lines = [one["command"] for one in services]
     lines += [line.split()[1:] for _, body in blocks for line in re.findall(r"/bin/(faena .*)", body)]
-    commands = get_command(build()).commands  # type: ignore[attr-defined]
+    commands = get_command(build()).commands
     assert (
         {line[1] if line[0] == "faena" else line[0] for line in lines} == {"worker", "api"} <= set(commands)
     )

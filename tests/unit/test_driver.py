@@ -228,6 +228,6 @@ def test_a_worker_loads_the_driver_of_a_module(tmp_path: Path, monkeypatch: pyte
 
 def test_what_is_no_task_id_is_refused_in_words(queue: QueueDriver) -> None:
     with pytest.raises(TypeError, match="a task id is the text that enqueue returned, not None"):
-        queue.get_task_result(None)  # type: ignore[arg-type]
+        queue.get_task_result(None)
     with pytest.raises(TypeError, match="takes a list of task ids"):
         queue.get_bulk_results("0190-4711")

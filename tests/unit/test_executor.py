@@ -178,7 +178,7 @@ def test_a_wait_crosses_processes_and_may_lie_in_the_past() -> None:
     again = pickle.loads(pickle.dumps(Snooze(-3, "the file is not there yet")))
     assert (again.after, str(again)) == (-3, "the file is not there yet")
     with pytest.raises(InvalidOptions):
-        Snooze(None)  # type: ignore[arg-type]
+        Snooze(None)
 
 
 async def test_sys_exit_fails_the_job_and_not_the_worker() -> None:

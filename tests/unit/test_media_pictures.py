@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from faena.packs.media.photograph import make_photograph
 from faena.packs.media.pictures import Made, Picture
 from media_kit import HOSTILE, chunk, drawing, flat_png, gif_of, photograph, picture
 
+Opened = Callable[[bytes], Picture]
+
 
 @pytest.fixture
-def opened(tmp_path: Path):  # type: ignore[no-untyped-def]
+def opened(tmp_path: Path) -> Iterator[Opened]:
     """A function that makes a `Picture` of bytes."""
     files = []
 
@@ -50,7 +53,7 @@ def metadata(image: Image.Image) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_every_kind_becomes_a_thumbnail_in_its_box(opened, kind: Kind) -> None:  # type: ignore[no-untyped-def]
+def test_every_kind_becomes_a_thumbnail_in_its_box(opened: Opened, kind: Kind) -> None:
     image = seen(pictures.thumbnail(opened(picture(kind)).decode(300), 300))
     assert (image.format, image.size) == ("JPEG", (300, 225))
     red, green, blue = image.getpixel((5, 5))
@@ -58,18 +61,18 @@ def test_every_kind_becomes_a_thumbnail_in_its_box(opened, kind: Kind) -> None: 
     assert max(green, blue) < 60
 
 
-def test_a_small_picture_is_not_enlarged(opened) -> None:  # type: ignore[no-untyped-def]
+def test_a_small_picture_is_not_enlarged(opened: Opened) -> None:
     assert seen(pictures.thumbnail(opened(picture(Kind.PNG, 40, 30)).decode(300), 300)).size == (40, 30)
 
 
 @pytest.mark.parametrize("size", [1, 7, 2000])
-def test_thumbnails_come_in_any_size(opened, size: int) -> None:  # type: ignore[no-untyped-def]
+def test_thumbnails_come_in_any_size(opened: Opened, size: int) -> None:
     image = seen(pictures.thumbnail(opened(picture(Kind.JPEG, 2400, 1200)).decode(size), size))
     assert image.size == (size, max(1, round(size / 2)))
 
 
 @pytest.mark.parametrize("kind", [Kind.PNG, Kind.WEBP, Kind.AVIF, Kind.GIF])
-def test_a_see_through_picture_stays_so(opened, kind: Kind) -> None:  # type: ignore[no-untyped-def]
+def test_a_see_through_picture_stays_so(opened: Opened, kind: Kind) -> None:
     source = opened(picture(kind, alpha=True))
     made = pictures.thumbnail(source.decode(300), 300)
     assert made.kind is Kind.WEBP
@@ -77,13 +80,13 @@ def test_a_see_through_picture_stays_so(opened, kind: Kind) -> None:  # type: ig
     assert seen(made).convert("RGBA").getpixel((297, 200))[3] > 225
 
 
-def test_an_alpha_channel_that_hides_nothing_is_dropped(opened) -> None:  # type: ignore[no-untyped-def]
+def test_an_alpha_channel_that_hides_nothing_is_dropped(opened: Opened) -> None:
     solid = drawing().bandjoin(255).pngsave_buffer()
     assert pictures.thumbnail(opened(solid).decode(300), 300).kind is Kind.JPEG
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_photograph_is_turned_upright(opened, orientation: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_photograph_is_turned_upright(opened: Opened, orientation: int) -> None:
     data = photograph(0.3, orientation=orientation)
     source = opened(data)
     assert source.height > source.width
@@ -98,7 +101,7 @@ def test_a_photograph_is_turned_upright(opened, orientation: int) -> None:  # ty
     assert bottom[0] > bottom[2]  # the grass is not
 
 
-def test_no_metadata_is_left_in_any_result(opened) -> None:  # type: ignore[no-untyped-def]
+def test_no_metadata_is_left_in_any_result(opened: Opened) -> None:
     data = photograph(1)
     assert b"Somebody" in data
     assert Image.open(io.BytesIO(data)).getexif().get_ifd(0x8825)  # it says where it was taken
@@ -109,7 +112,7 @@ def test_no_metadata_is_left_in_any_result(opened) -> None:  # type: ignore[no-u
         assert not seen(made).getexif()
 
 
-def test_a_photograph_loses_seventy_percent_and_keeps_its_looks(opened, photo: bytes) -> None:  # type: ignore[no-untyped-def]
+def test_a_photograph_loses_seventy_percent_and_keeps_its_looks(opened: Opened, photo: bytes) -> None:
     """The measure: SSIM of the brightness, of the whole result against the original brought to the same size."""
     assert 8e6 < len(photo) < 12e6
     source = opened(photo)
@@ -122,14 +125,14 @@ def test_a_photograph_loses_seventy_percent_and_keeps_its_looks(opened, photo: b
     assert made.ssim == pytest.approx(whole, abs=0.03)
 
 
-def test_all_pixels_can_be_kept_and_seventy_percent_still_go(opened, photo: bytes) -> None:  # type: ignore[no-untyped-def]
+def test_all_pixels_can_be_kept_and_seventy_percent_still_go(opened: Opened, photo: bytes) -> None:
     source = opened(photo)
     made = pictures.optimise(source, source.decode(65_535))
     assert seen(made).size == (3000, 4000)
     assert len(made.data) < 0.3 * len(photo)
 
 
-def test_quality_rises_until_enough_is_kept(opened, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_quality_rises_until_enough_is_kept(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     noisy = (pyvips.Image.gaussnoise(400, 400, mean=128, sigma=40, seed=1)).cast("uchar")
     source = opened(noisy.jpegsave_buffer(Q=100))
     monkeypatch.setattr(pictures, "QUALITIES", {Kind.JPEG: (5, 60, 95)})
@@ -141,7 +144,7 @@ def test_quality_rises_until_enough_is_kept(opened, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("kind", "megapixels"), [(Kind.WEBP, 0.5), (Kind.AVIF, 0.1)])
-def test_photographs_of_other_kinds_stay_of_their_kind(opened, kind: Kind, megapixels: float) -> None:  # type: ignore[no-untyped-def]
+def test_photographs_of_other_kinds_stay_of_their_kind(opened: Opened, kind: Kind, megapixels: float) -> None:
     photo = pyvips.Image.jpegload_buffer(photograph(megapixels, orientation=1))
     options = {"compression": "av1", "Q": 97} if kind is Kind.AVIF else {"Q": 99}
     saver = photo.heifsave_buffer if kind is Kind.AVIF else photo.webpsave_buffer
@@ -151,7 +154,7 @@ def test_photographs_of_other_kinds_stay_of_their_kind(opened, kind: Kind, megap
     assert len(made.data) < 0.5 * source.size
 
 
-def test_a_photograph_in_a_png_becomes_a_webp(opened) -> None:  # type: ignore[no-untyped-def]
+def test_a_photograph_in_a_png_becomes_a_webp(opened: Opened) -> None:
     photo = pyvips.Image.jpegload_buffer(photograph(0.5, orientation=1))
     source = opened(photo.pngsave_buffer())
     made = pictures.optimise(source, source.decode(2560))
@@ -159,7 +162,7 @@ def test_a_photograph_in_a_png_becomes_a_webp(opened) -> None:  # type: ignore[n
     assert len(made.data) < 0.3 * source.size
 
 
-def test_a_drawing_in_a_png_stays_lossless(opened) -> None:  # type: ignore[no-untyped-def]
+def test_a_drawing_in_a_png_stays_lossless(opened: Opened) -> None:
     flat = drawing().draw_rect([9, 9, 9], 0, 120, 640, 360, fill=True)
     source = opened(flat.pngsave_buffer(compression=0))
     made = pictures.optimise(source, source.decode(2560))
@@ -168,7 +171,7 @@ def test_a_drawing_in_a_png_stays_lossless(opened) -> None:  # type: ignore[no-u
     assert (pyvips.Image.pngload_buffer(made.data) - flat).abs().max() == 0
 
 
-def test_an_animation_keeps_its_frames_and_its_thumbnail_is_the_first(opened) -> None:  # type: ignore[no-untyped-def]
+def test_an_animation_keeps_its_frames_and_its_thumbnail_is_the_first(opened: Opened) -> None:
     frames = [Image.new("RGB", (90, 60), colour) for colour in ("red", "lime", "blue")]
     for kind in (Kind.GIF, Kind.WEBP):
         buffer = io.BytesIO()
@@ -181,7 +184,7 @@ def test_an_animation_keeps_its_frames_and_its_thumbnail_is_the_first(opened) ->
         assert seen(pictures.thumbnail(image, 30)).getpixel((9, 9))[0] > 200
 
 
-def test_what_would_not_become_smaller_is_kept_without_its_metadata(opened) -> None:  # type: ignore[no-untyped-def]
+def test_what_would_not_become_smaller_is_kept_without_its_metadata(opened: Opened) -> None:
     photo = pyvips.Image.jpegload_buffer(photograph(0.5, orientation=1))
     photo.set_type(pyvips.GValue.gint_type, "orientation", 6)
     small = photo.jpegsave_buffer(Q=30)
@@ -193,7 +196,7 @@ def test_what_would_not_become_smaller_is_kept_without_its_metadata(opened) -> N
     assert dict(seen(made).getexif()) == {0x0112: 6}  # still the right way up
 
 
-def test_wide_colours_become_srgb(opened) -> None:  # type: ignore[no-untyped-def]
+def test_wide_colours_become_srgb(opened: Opened) -> None:
     """A CMYK JPEG and a 16-bit PNG come out as plain 8-bit RGB."""
     buffer = io.BytesIO()
     Image.new("CMYK", (60, 40), (0, 255, 255, 0)).save(buffer, "JPEG")
@@ -209,7 +212,7 @@ def test_wide_colours_become_srgb(opened) -> None:  # type: ignore[no-untyped-de
     assert seen(pictures.thumbnail(opened(deep).decode(300), 300)).getpixel((5, 5))[0] > 200
 
 
-def test_a_profile_of_another_space_is_applied(opened) -> None:  # type: ignore[no-untyped-def]
+def test_a_profile_of_another_space_is_applied(opened: Opened) -> None:
     lab_like = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert not pictures._has_foreign_colours(pyvips.Image.jpegload_buffer(_with_profile(lab_like)))
     broken = pictures.thumbnail(opened(_with_profile(b"no profile at all")).decode(100), 100)
@@ -223,7 +226,7 @@ def _with_profile(profile: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_file_ends_in_a_clear_error(opened, name: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_hostile_file_ends_in_a_clear_error(opened: Opened, name: str) -> None:
     make, told = HOSTILE[name]
     with pytest.raises(BadPicture, match=told) as caught:
         opened(make()).decode(2560)
@@ -231,7 +234,7 @@ def test_a_hostile_file_ends_in_a_clear_error(opened, name: str) -> None:  # typ
     assert "\n" not in str(caught.value)
 
 
-def test_what_follows_a_picture_in_its_file_does_not_reach_a_result(opened) -> None:  # type: ignore[no-untyped-def]
+def test_what_follows_a_picture_in_its_file_does_not_reach_a_result(opened: Opened) -> None:
     for kind in Kind:
         source = opened(picture(kind, 120, 90) + b"<script>alert(1)</script>")
         image = source.decode(2560)
@@ -239,7 +242,7 @@ def test_what_follows_a_picture_in_its_file_does_not_reach_a_result(opened) -> N
             assert b"<script>" not in made.data
 
 
-def test_text_that_inflates_to_megabytes_is_not_kept(opened) -> None:  # type: ignore[no-untyped-def]
+def test_text_that_inflates_to_megabytes_is_not_kept(opened: Opened) -> None:
     import zlib
 
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000), 9))
@@ -248,14 +251,14 @@ def test_text_that_inflates_to_megabytes_is_not_kept(opened) -> None:  # type: i
     assert len(made.data) < 1000
 
 
-def test_a_huge_exif_does_not_matter(opened) -> None:  # type: ignore[no-untyped-def]
+def test_a_huge_exif_does_not_matter(opened: Opened) -> None:
     photo = photograph(0.2)
     stuffed = photo[:2] + (b"\xff\xe1\xff\xffExif\0\0" + b"A" * 65_527) * 100 + photo[2:]
     source = opened(stuffed)
     assert len(pictures.optimise(source, source.decode(2560)).data) < len(photo)
 
 
-def test_an_animation_within_the_limit_is_taken(opened) -> None:  # type: ignore[no-untyped-def]
+def test_an_animation_within_the_limit_is_taken(opened: Opened) -> None:
     assert opened(gif_of(1000)).frames == 1000
 
 

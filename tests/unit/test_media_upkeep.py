@@ -62,7 +62,7 @@ class Uploads(Kit):
 @pytest.fixture
 async def kit(tmp_path: Path) -> AsyncIterator[Uploads]:
     async with opened(Uploads(tmp_path)) as kit:
-        yield kit  # type: ignore[misc]
+        yield kit
 
 
 def grow_old(path: Path, by: float = DAY + 10) -> None:
@@ -166,9 +166,9 @@ async def test_two_servers_may_look_at_the_same_moment(kit: Uploads) -> None:
 
 async def test_with_a_time_of_0_uploads_are_kept_for_ever(tmp_path: Path) -> None:
     async with opened(Uploads(tmp_path, upload_ttl=0)) as kit:
-        path = await kit.done()  # type: ignore[attr-defined]
+        path = await kit.done()
         grow_old(path, 1000 * DAY)
-        assert await kit.look() > 0  # type: ignore[attr-defined]
+        assert await kit.look() > 0
     assert path.exists()
 
 
@@ -184,11 +184,11 @@ async def test_a_server_looks_by_itself(kit: Uploads) -> None:
 async def test_a_look_makes_no_directory_where_no_request_has_asked_for_one(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with opened(Uploads(data, media_root=None, data_dir=data)) as kit:
-        await kit.look()  # type: ignore[attr-defined]
+        await kit.look()
         assert not data.exists()
-        path = await kit.done()  # type: ignore[attr-defined]
+        path = await kit.done()
         grow_old(path)
-        await kit.look()  # type: ignore[attr-defined]
+        await kit.look()
         assert not path.exists()
 
 

@@ -166,7 +166,7 @@ def test_a_call_on_a_closed_portal_is_refused(wired: tuple[Faena, MemoryWiring])
 def test_what_opening_raises_reaches_the_caller_and_the_next_call_tries_again() -> None:
     app, wiring = memory_app()
     app.task(double)
-    wiring.store, working = Broken(), wiring.store  # type: ignore[assignment]
+    wiring.store, working = Broken(), wiring.store
     with pytest.raises(StoreDown, match="no such disk"):
         app.tasks["double"].enqueue(number=1)
     wiring.store = working
@@ -177,7 +177,7 @@ def test_what_opening_raises_reaches_the_caller_and_the_next_call_tries_again() 
 def test_threads_that_come_while_it_is_opened_fail_together_and_not_one_after_another() -> None:
     app, wiring = memory_app()
     app.task(double)
-    wiring.store = hanging = Hanging()  # type: ignore[assignment]
+    wiring.store = hanging = Hanging()
     with ThreadPoolExecutor(4) as threads:
         calls = [threads.submit(lambda: app.tasks["double"].enqueue(number=1)) for _ in range(4)]
         assert hanging.asked.wait(10)

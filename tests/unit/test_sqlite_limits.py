@@ -155,7 +155,7 @@ def old_file(tmp_path: Path, clock: FakeClock) -> Path:
 
 
 async def take(store: SQLiteStore, limit: int, *queues: str) -> list[Claim]:
-    take.number = number = getattr(take, "number", 0) + 1  # type: ignore[attr-defined]
+    take.number = number = getattr(take, "number", 0) + 1
     return await store.claim_next(
         queues or ("default",), worker="w", lease=60, limit=limit, request=str(number)
     )
@@ -281,13 +281,13 @@ async def test_giving_out_does_not_look_at_lanes_whose_jobs_are_all_out(
     ids = [one.id for one in (*new[1:], late)]
     assert len(await store.claim(ids, worker="w", lease=60, request="all")) == 1000
     await store.admit(limit=100)
-    connection = store._writer._connection  # type: ignore[union-attr]
+    connection = store._writer._connection
     assert len(connection.execute("SELECT n FROM lanes").fetchall()) == 1  # those without jobs are not kept
 
 
 async def _statements(store: SQLiteStore, asked: Awaitable[Any]) -> tuple[int, Any]:
     """Count the statements that a call writes with, rows of the same one included."""
-    connection = store._writer._connection  # type: ignore[union-attr]
+    connection = store._writer._connection
     count = 0
 
     def note(*_: object) -> bool:

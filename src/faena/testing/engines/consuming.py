@@ -54,7 +54,7 @@ class Consuming(EngineSuite):
 
     def test_who_had_his_turn_already_goes_to_the_head_of_the_queue(self, engine: Engine) -> None:
         if not engine.capabilities.head:
-            pytest.skip(f"{engine.name} appends only")
+            pytest.skip(f"{engine.name} can't put a message at the head of a queue")
         recorder = Recorder()
         rescued = [replace(one, first=True) for one in deliveries("rescued-1", "rescued-2")]
         engine.deliver(deliveries("old-1", "old-2"))

@@ -111,7 +111,7 @@ class ProcessConformance(ProcessSuite):
 
     def _needs_faenas_own(self) -> None:
         if FAENA not in self.commands:
-            pytest.skip(f"{FAENA!r} is not among the command lines tried here")
+            pytest.skip(f"needs {FAENA!r}, which the suite's ``commands`` leave out")
 
     async def test_a_worker_process_in_another_time_zone_runs_what_this_one_enqueues(
         self, bench: Bench, crew: Crew, command: str
